@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * Barriers, MMIO and atomics, one named helper per use, in three dialects: Linux kernel, C with
+ * the GNU builtins, CUDA C. doc/memory-model.md argues each of them; the comments name the partner.
+ *
+ * There are no free-standing fences here: every ordering is tied to the access that needs it, so
+ * that ThreadSanitizer sees what the hardware sees.
+ */
+#ifndef SNV_HAL_H
+#define SNV_HAL_H
+
+#include <linux/types.h>
+
+#ifdef __KERNEL__
+#include <asm/barrier.h>
+#include <linux/atomic.h>
+#include <linux/errno.h>
+#include <linux/io.h>
+#include <linux/processor.h>
+#include <linux/string.h>
+#include <linux/types.h>
+#else
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+#endif
+
+#ifdef __CUDACC__
+#define SNV_FN static __host__ __device__ __forceinline__
+#else
+#define SNV_FN static inline
+#endif
+
+/* Sparse checks these in the kernel build; elsewhere they say what the cast is for. */
+#ifdef __CHECKER__
+#define SNV_FORCE __attribute__((force))
+#else
+#define SNV_FORCE
+#endif
+
+/*
+ * Byte order. Every machine that runs CUDA is little-endian, and so is x86 and arm64 Linux; the
+ * swap is there so that nothing has to be re-read on the day one is not.
+ */
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define SNV_SWAP16(x) __builtin_bswap16(x)
+#define SNV_SWAP32(x) __builtin_bswap32(x)
+#define SNV_SWAP64(x) __builtin_bswap64(x)
+#else
+#define SNV_SWAP16(x) (x)
+#define SNV_SWAP32(x) (x)
+#define SNV_SWAP64(x) (x)
+#endif
+
+SNV_FN __le16 snv_le16(__u16 x) { return (SNV_FORCE __le16)SNV_SWAP16(x); }
+SNV_FN __le32 snv_le32(__u32 x) { return (SNV_FORCE __le32)SNV_SWAP32(x); }
+SNV_FN __le64 snv_le64(__u64 x) { return (SNV_FORCE __le64)SNV_SWAP64(x); }
+SNV_FN __u16 snv_le16_get(__le16 x) { return SNV_SWAP16((SNV_FORCE __u16)x); }
+SNV_FN __u32 snv_le32_get(__le32 x) { return SNV_SWAP32((SNV_FORCE __u32)x); }
+SNV_FN __u64 snv_le64_get(__le64 x) { return SNV_SWAP64((SNV_FORCE __u64)x); }
+
+/* Plain words shared by threads of one end: order nothing but the word itself. */
+#if defined(__KERNEL__)
+#define SNV_LOAD_RELAXED(p)		READ_ONCE(*(p))
+#define SNV_STORE_RELAXED(p, v)		WRITE_ONCE(*(p), v)
+#define SNV_LOAD_ACQUIRE(p)		smp_load_acquire(p)
+#define SNV_STORE_RELEASE(p, v)		smp_store_release(p, v)
+#elif defined(__CUDA_ARCH__)
+/* System scope, past L1: the partner may be the SSD, a CPU or another GPU. */
+SNV_FN __u32 snv_cuda_ld_relaxed(const __u32 *p)
+{
+	__u32 v;
+
+	asm volatile("ld.relaxed.sys.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
+	return v;
+}
+
+SNV_FN __u32 snv_cuda_ld_acquire(const __u32 *p)
+{
+	__u32 v;
+
+	asm volatile("ld.acquire.sys.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
+	return v;
+}
+
+SNV_FN void snv_cuda_st_relaxed(__u32 *p, __u32 v)
+{
+	asm volatile("st.relaxed.sys.u32 [%0], %1;" : : "l"(p), "r"(v) : "memory");
+}
+
+SNV_FN void snv_cuda_st_release(__u32 *p, __u32 v)
+{
+	asm volatile("st.release.sys.u32 [%0], %1;" : : "l"(p), "r"(v) : "memory");
+}
+#define SNV_LOAD_RELAXED(p)		snv_cuda_ld_relaxed(p)
+#define SNV_STORE_RELAXED(p, v)		snv_cuda_st_relaxed(p, v)
+#define SNV_LOAD_ACQUIRE(p)		snv_cuda_ld_acquire(p)
+#define SNV_STORE_RELEASE(p, v)		snv_cuda_st_release(p, v)
+#else
+#define SNV_LOAD_RELAXED(p)		__atomic_load_n(p, __ATOMIC_RELAXED)
+#define SNV_STORE_RELAXED(p, v)		__atomic_store_n(p, v, __ATOMIC_RELAXED)
+#define SNV_LOAD_ACQUIRE(p)		__atomic_load_n(p, __ATOMIC_ACQUIRE)
+#define SNV_STORE_RELEASE(p, v)		__atomic_store_n(p, v, __ATOMIC_RELEASE)
+#endif
+
+/* Compare and swap, acquire on success; a winner sees what the last owner of the word did. */
+SNV_FN bool snv_cas32(__u32 *p, __u32 old, __u32 val)
+{
+#if defined(__KERNEL__)
+	return cmpxchg(p, old, val) == old;
+#elif defined(__CUDA_ARCH__)
+	__u32 seen;
+
+	asm volatile("atom.acq_rel.sys.cas.b32 %0, [%1], %2, %3;"
+		     : "=r"(seen) : "l"(p), "r"(old), "r"(val) : "memory");
+	return seen == old;
+#else
+	return __atomic_compare_exchange_n(p, &old, val, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+#endif
+}
+
+/* One turn of a wait loop. */
+SNV_FN void snv_cpu_relax(void)
+{
+#if defined(__KERNEL__)
+	cpu_relax();
+#elif defined(__CUDA_ARCH__)
+	__nanosleep(20);
+#elif defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+/**
+ * snv_doorbell_write() - ring a doorbell: everything stored before is visible to the controller first
+ * @db: the doorbell register
+ * @val: new SQ tail or CQ head, in CPU byte order (NVMe over PCIe 1.0 sections 3.1.2.1, 3.1.2.2)
+ *
+ * Partner: the controller's read of the doorbell, after which it fetches entries up to the tail, or
+ * writes over CQ entries before the head.
+ */
+SNV_FN void snv_doorbell_write(__u32 *db, __u32 val)
+{
+#if defined(__KERNEL__)
+	writel(val, (void SNV_FORCE __iomem *)db);
+#elif defined(__CUDA_ARCH__)
+	/* The fence carries the release: an mmio store has only relaxed form. */
+	__threadfence_system();
+	asm volatile("st.mmio.relaxed.sys.u32 [%0], %1;" : : "l"(db), "r"(val) : "memory");
+#elif defined(__aarch64__)
+	/* A store-release orders the inner domain only; the device is outside it. */
+	__asm__ volatile("dmb oshst" : : : "memory");
+	__atomic_store_n(db, snv_le32(val), __ATOMIC_RELAXED);
+#else
+	/* x86: a store to uncached memory is not passed by older write-back stores. */
+	__atomic_store_n(db, (SNV_FORCE __u32)snv_le32(val), __ATOMIC_RELEASE);
+#endif
+}
+
+/**
+ * snv_shadow_exchange() - publish a tail or head in the shadow page, then see what to be told about
+ * @shadow: our entry of the shadow doorbell page
+ * @eventidx: our entry of the EventIdx page
+ * @val: new SQ tail or CQ head
+ * Return: the EventIdx, loaded strictly after the store
+ *
+ * Partner: the controller, which stores the EventIdx and then loads the shadow entry again. With
+ * both sides ordering store before load, at least one of them sees the other (Dekker): a command
+ * is never left unseen. NVMe Base 2.0 section 5.8 and Annex B.
+ */
+SNV_FN __u32 snv_shadow_exchange(__u32 *shadow, __u32 *eventidx, __u32 val)
+{
+	__u32 le = (SNV_FORCE __u32)snv_le32(val);
+	__u32 ei;
+
+#if defined(__KERNEL__)
+	dma_wmb();		/* the entry before the tail that covers it */
+	WRITE_ONCE(*shadow, le);
+	mb();			/* the store before the load: the Dekker pair */
+	ei = READ_ONCE(*eventidx);
+#elif defined(__CUDA_ARCH__)
+	snv_cuda_st_release(shadow, le);
+	__threadfence_system();
+	ei = snv_cuda_ld_relaxed(eventidx);
+#else
+	__atomic_store_n(shadow, le, __ATOMIC_SEQ_CST);
+	ei = __atomic_load_n(eventidx, __ATOMIC_SEQ_CST);
+#endif
+	return snv_le32_get((SNV_FORCE __le32)ei);
+}
+
+/**
+ * snv_cqe_load_dw3() - load a completion's last dword: command identifier, phase, status
+ * @dw3: address of dword 3 of the entry
+ * Return: the dword in CPU byte order
+ *
+ * Acquires: the rest of the entry, and then the data, are read after it. Partner: the controller,
+ * which writes data, then the entry, its phase last. A 32-bit load, because the phase shares its
+ * dword with the identifier and both must come from one write.
+ */
+SNV_FN __u32 snv_cqe_load_dw3(const __le32 *dw3)
+{
+	__u32 v;
+
+#if defined(__KERNEL__)
+	v = (SNV_FORCE __u32)READ_ONCE(*dw3);
+	dma_rmb();		/* the phase before the rest of the entry */
+#else
+	v = SNV_LOAD_ACQUIRE((const __u32 *)(SNV_FORCE const void *)dw3);
+#endif
+	return snv_le32_get((SNV_FORCE __le32)v);
+}
+
+#endif /* SNV_HAL_H */

@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * libsnvme: NVMe queues of one's own on a controller that the kernel keeps driving.
+ *
+ * Every function returns 0 (or a count) on success, a negative errno, or, where a command went to
+ * the controller, a positive NVMe status: SCT << 8 | SC (NVMe Base 2.0 section 4.2.3). Nothing here
+ * prints, exits, or waits without a deadline. Objects belong to the controller handle they were
+ * made from; snvme_close() destroys what is left.
+ *
+ * Threads: a queue, and all queues that share its completion queue, are used by one thread at a
+ * time. Different queues are independent. The other functions may be called from any thread.
+ */
+#ifndef SNVME_H
+#define SNVME_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SNVME_VERSION "0.1.0"
+
+struct snvme_ctrl;
+struct snvme_mem;
+struct snvme_queue;
+
+/**
+ * struct snvme_ctrl_info - what a controller is and has
+ * @name: kernel name, "nvme0"
+ * @pci: PCI address, "0000:01:00.0"
+ * @serial: serial number, NUL-terminated, without padding
+ * @model: model number, likewise
+ * @firmware: firmware revision, likewise
+ * @nn: highest namespace identifier (Identify Controller NN)
+ * @max_transfer: bytes in one command: MDTS, and what the library builds PRP lists for
+ * @max_entries: entries of the largest ring, CAP.MQES + 1
+ * @timeout_ms: CAP.TO: the worst-case time of a controller reset
+ * @page_size: memory page size in force (CC.MPS), bytes
+ * @granted_sq: I/O submission queues the controller granted to the host
+ * @granted_cq: I/O completion queues
+ * @driver_queues: queue identifiers that the kernel driver has
+ * @used_sq: in use through this interface, by all processes
+ * @used_cq: likewise
+ * @spare_sq: that can be created now
+ * @spare_cq: likewise
+ * @epoch: counts controller resets
+ * @live: 1 unless the controller is being reset or is gone
+ * @shadow_doorbells: 1 if the controller takes tails from memory (Doorbell Buffer Config)
+ * @iommu: 1 if DMA is translated
+ * @volatile_write_cache: 1 if data is durable only after snvme_flush()
+ */
+struct snvme_ctrl_info {
+	char name[32];
+	char pci[16];
+	char serial[21];
+	char model[41];
+	char firmware[9];
+	uint32_t nn;
+	uint64_t max_transfer;
+	uint32_t max_entries;
+	uint32_t timeout_ms;
+	uint32_t page_size;
+	uint32_t granted_sq;
+	uint32_t granted_cq;
+	uint32_t driver_queues;
+	uint32_t used_sq;
+	uint32_t used_cq;
+	uint32_t spare_sq;
+	uint32_t spare_cq;
+	uint64_t epoch;
+	int live;
+	int shadow_doorbells;
+	int iommu;
+	int volatile_write_cache;
+};
+
+/**
+ * struct snvme_ns_info - a namespace in its current format
+ * @nsid: namespace identifier
+ * @lba_size: bytes of data in a logical block
+ * @metadata_size: bytes of metadata in a logical block
+ * @protection: protection information type, 0 for none (Identify Namespace DPS bits 2:0)
+ * @blocks: size in logical blocks (NSZE)
+ */
+struct snvme_ns_info {
+	uint32_t nsid;
+	uint32_t lba_size;
+	uint32_t metadata_size;
+	uint32_t protection;
+	uint64_t blocks;
+};
+
+/**
+ * snvme_open() - reach a controller
+ * @name: "/dev/nvme0" or "nvme0", a namespace ("/dev/nvme0n1", "nvme0n1"), or a PCI address
+ *	("0000:01:00.0")
+ * @ctrl: out: the handle
+ *
+ * The kernel driver keeps running the controller, mounted file systems included.
+ *
+ * Return: 0; -ENOENT no such device; -ENXIO snvme.ko is not loaded; -EPERM or -EACCES no right to
+ * it; -EOPNOTSUPP the driver beside is not one that can be shared (the kernel log says why), or a
+ * kind of name this version does not know; -EINVAL a partition or a malformed name; -EPROTO the
+ * module speaks another ABI version.
+ */
+int snvme_open(const char *name, struct snvme_ctrl **ctrl);
+
+/**
+ * snvme_close() - destroy what was made from @ctrl, and @ctrl
+ * @ctrl: the handle, or NULL
+ *
+ * Queues are deleted on the controller before their memory is released.
+ */
+void snvme_close(struct snvme_ctrl *ctrl);
+
+/* Fill @info. Return: 0, -ENODEV once the controller is gone. */
+int snvme_get_info(struct snvme_ctrl *ctrl, struct snvme_ctrl_info *info);
+
+/**
+ * snvme_get_ns() - look at a namespace
+ * @ctrl: the controller
+ * @nsid: its identifier; 0 for the one that the name given to snvme_open() meant: the namespace
+ *	named, or a controller's only one
+ * @info: out
+ *
+ * Return: 0; -ENOENT no such active namespace; -EINVAL @nsid is 0 and the controller has several;
+ * a status of Identify.
+ */
+int snvme_get_ns(struct snvme_ctrl *ctrl, uint32_t nsid, struct snvme_ns_info *info);
+
+/**
+ * snvme_mem_register() - let the controller reach memory of this process
+ * @ctrl: the controller
+ * @addr: first byte; the pages it touches are pinned whole
+ * @length: bytes
+ * @mem: out
+ *
+ * Return: 0; -ENOMEM RLIMIT_MEMLOCK or memory; -EFAULT; -EINVAL; -EOPNOTSUPP memory that the device
+ * could reach only through bounce buffers; -EEXIST it overlaps memory already registered.
+ */
+int snvme_mem_register(struct snvme_ctrl *ctrl, void *addr, size_t length, struct snvme_mem **mem);
+
+/**
+ * snvme_mem_alloc() - allocate page-aligned memory, zeroed, and register it
+ * @ctrl: the controller
+ * @length: bytes
+ * @mem: out; snvme_mem_addr() is the memory
+ *
+ * Return: as snvme_mem_register().
+ */
+int snvme_mem_alloc(struct snvme_ctrl *ctrl, size_t length, struct snvme_mem **mem);
+
+void *snvme_mem_addr(const struct snvme_mem *mem);
+size_t snvme_mem_length(const struct snvme_mem *mem);
+
+/**
+ * snvme_mem_release() - end a registration; allocated memory is freed
+ * @mem: the memory, or NULL
+ *
+ * The caller sees to it that no command in flight uses it. Return: 0.
+ */
+int snvme_mem_release(struct snvme_mem *mem);
+
+/**
+ * struct snvme_queue_opts - how a queue is made
+ * @size: sizeof(struct snvme_queue_opts)
+ * @depth: commands in flight at most, 1 .. max_entries - 1; 0 for 127
+ * @cq_entries: entries of the completion ring; 0 for what @depth needs. Say more to let others in
+ * @flags: zero
+ * @share_cq: report to this queue's completion queue, or NULL for one of its own. Its ring must have
+ *	room for the depths of all its queues
+ */
+struct snvme_queue_opts {
+	uint32_t size;
+	uint32_t depth;
+	uint32_t cq_entries;
+	uint32_t flags;
+	struct snvme_queue *share_cq;
+};
+
+/**
+ * snvme_queue_create() - make a queue pair, or a submission queue on a shared completion queue
+ * @ctrl: the controller
+ * @opts: how, or NULL for a pair with the defaults
+ * @queue: out
+ *
+ * Return: 0; -ENOSPC no spare queue; -EINVAL; -EAGAIN the controller is being reset; -ENOMEM;
+ * -EIO the controller refused; -ENODEV.
+ */
+int snvme_queue_create(struct snvme_ctrl *ctrl, const struct snvme_queue_opts *opts,
+		       struct snvme_queue **queue);
+
+/**
+ * snvme_queue_destroy() - delete a queue, dead or alive, commands in flight included
+ * @queue: the queue, or NULL
+ *
+ * Return: 0; -EBUSY others still report to its completion queue.
+ */
+int snvme_queue_destroy(struct snvme_queue *queue);
+
+uint32_t snvme_queue_id(const struct snvme_queue *queue);
+uint32_t snvme_queue_depth(const struct snvme_queue *queue);
+
+/* NVM command set opcodes that snvme_submit() takes (NVMe NVM 1.0 section 3). */
+#define SNVME_OP_FLUSH	0x00
+#define SNVME_OP_WRITE	0x01
+#define SNVME_OP_READ	0x02
+
+#define SNVME_IO_FUA	(1U << 0)	/* Force Unit Access */
+
+/**
+ * struct snvme_io - a command to submit
+ * @opcode: SNVME_OP_*
+ * @flags: SNVME_IO_*
+ * @nsid: namespace identifier
+ * @slba: first logical block
+ * @nlb: logical blocks, 1-based (the wire's zero-based count is the library's business)
+ * @length: bytes of data: @nlb logical blocks; 0 for flush
+ * @mem: registered memory of the data
+ * @offset: of the data in @mem, from snvme_mem_addr(); a multiple of 4
+ * @user: comes back in the completion
+ */
+struct snvme_io {
+	uint8_t opcode;
+	uint8_t reserved[3];
+	uint32_t flags;
+	uint32_t nsid;
+	uint32_t nlb;
+	uint64_t slba;
+	uint64_t length;
+	struct snvme_mem *mem;
+	uint64_t offset;
+	uint64_t user;
+};
+
+/**
+ * struct snvme_completion - how a command ended
+ * @user: from struct snvme_io
+ * @queue: that the command was submitted to
+ * @status: 0 or an NVMe status
+ * @result: dword 0 of the completion
+ */
+struct snvme_completion {
+	uint64_t user;
+	struct snvme_queue *queue;
+	int status;
+	uint32_t result;
+};
+
+/**
+ * snvme_submit() - submit commands, with one doorbell for all
+ * @queue: to this queue
+ * @io: the commands
+ * @n: how many
+ *
+ * Nothing is allocated, and the kernel is not entered.
+ *
+ * Return: how many were submitted, fewer than @n when @queue is full or a later command is bad;
+ * if none: -EAGAIN @queue is full; -EINVAL the first is malformed (range outside its memory,
+ * unaligned, larger than max_transfer, unknown opcode or flag); -ECONNRESET the controller was
+ * reset, destroy the queue and make a new one; -ENODEV it is gone.
+ */
+int snvme_submit(struct snvme_queue *queue, const struct snvme_io *io, unsigned int n);
+
+/**
+ * snvme_poll() - reap what has completed, without waiting
+ * @queue: of this queue and of those that share its completion queue
+ * @out: completions
+ * @max: capacity of @out
+ *
+ * Return: how many; if none and the queue is dead, -ECONNRESET or -ENODEV: what was in flight is
+ * lost, its data undefined. -EPROTO the controller sent a completion that matches no command.
+ */
+int snvme_poll(struct snvme_queue *queue, struct snvme_completion *out, unsigned int max);
+
+/**
+ * snvme_wait() - reap at least one completion
+ * @queue: as for snvme_poll()
+ * @out: completions
+ * @max: capacity of @out, at least 1
+ * @timeout_ns: nanoseconds from now, or negative for the default: 30 s
+ *
+ * Return: how many, or as snvme_poll(), or -ETIMEDOUT: the commands are still in flight.
+ */
+int snvme_wait(struct snvme_queue *queue, struct snvme_completion *out, unsigned int max,
+	       int64_t timeout_ns);
+
+/**
+ * snvme_read() - read, synchronously, any length
+ * @queue: with nothing in flight, and a completion queue of its own
+ * @nsid: namespace, or 0 as for snvme_get_ns()
+ * @buf: in registered memory, 4-byte aligned
+ * @length: bytes, a multiple of the logical block size
+ * @offset: bytes from the start of the namespace, likewise
+ *
+ * Split at max_transfer, with as many pieces in flight as @queue takes.
+ *
+ * Return: 0; a status; -EFAULT @buf is not registered; -EINVAL; -ERANGE past the end of the
+ * namespace; -EBUSY commands in flight; -EOPNOTSUPP a format with metadata; as snvme_wait(). After
+ * -ETIMEDOUT the queue must be destroyed: the controller may still write to @buf.
+ */
+int snvme_read(struct snvme_queue *queue, uint32_t nsid, void *buf, size_t length, uint64_t offset);
+
+/* Likewise; durable after snvme_flush() if the controller has a volatile write cache. */
+int snvme_write(struct snvme_queue *queue, uint32_t nsid, const void *buf, size_t length,
+		uint64_t offset);
+
+/* Make all writes completed so far durable. */
+int snvme_flush(struct snvme_queue *queue, uint32_t nsid);
+
+/* struct snvme_extent.flags */
+#define SNVME_EXTENT_UNWRITTEN	(1U << 0)	/* allocated, reads as zeros through the file system */
+#define SNVME_EXTENT_UNMAPPED	(1U << 1)	/* no fixed place: delayed, inline, encoded, encrypted */
+#define SNVME_EXTENT_SHARED	(1U << 2)	/* with another file: read only */
+
+/**
+ * struct snvme_extent - a run of a file on the disk
+ * @logical: byte offset in the file
+ * @physical: byte offset in the namespace (partition start included); undefined with _UNMAPPED
+ * @length: bytes
+ * @flags: SNVME_EXTENT_*
+ */
+struct snvme_extent {
+	uint64_t logical;
+	uint64_t physical;
+	uint64_t length;
+	uint32_t flags;
+	uint32_t reserved;
+};
+
+/**
+ * struct snvme_file_map - where a file lies
+ * @device: kernel name of the namespace, "nvme0n1"
+ * @size: of the file, bytes
+ * @count: of @extents
+ * @extents: in file order; holes are what they leave out
+ */
+struct snvme_file_map {
+	char device[32];
+	uint64_t size;
+	size_t count;
+	struct snvme_extent *extents;
+};
+
+/**
+ * snvme_file_map_get() - a file's extents on its NVMe namespace
+ * @fd: the file, open for reading; its dirty pages are written back first
+ * @map: out; free with snvme_file_map_free()
+ *
+ * A snapshot: it holds while nobody truncates, punches, moves or overwrites copy-on-write.
+ *
+ * Return: 0; -EOPNOTSUPP the file system has no extents to show, or is not directly on an NVMe
+ * namespace or a partition of one; -EINVAL not a regular file; an errno of the kernel.
+ */
+int snvme_file_map_get(int fd, struct snvme_file_map *map);
+
+void snvme_file_map_free(struct snvme_file_map *map);
+
+/* A static sentence for a return value of any function here; never NULL. */
+const char *snvme_strerror(int ret);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* SNVME_H */

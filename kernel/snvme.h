@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * snvme.ko: queues of one's own on a controller that the stock nvme driver runs.
+ *
+ * Locks, outermost first:
+ *   device_lock(pdev)	held by the driver core around unbinding; by us while a controller is
+ *			first attached and last detached
+ *   snvme_lock		the list of controllers, their users, the sessions left over
+ *   mmap_lock		of whoever maps or touches our pages
+ *   snvme_session.lock	the session's memory and queues. User memory is not touched, and
+ *			RLIMIT_MEMLOCK not charged, under it: both may take mmap_lock
+ *   snvme_ctrl.lock	identifiers, and every admin command that we send
+ *   snvme_ctrl.map_lock what the doorbell mappings show
+ *   snvme_ctrl.state_lock (spinlock, interrupts off) state, epochs and state words
+ */
+#ifndef SNVME_H
+#define SNVME_H
+
+#include <linux/bitmap.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/nvme.h>
+#include <linux/pci.h>
+#include <linux/rwsem.h>
+#include <linux/scatterlist.h>
+#include <linux/spinlock.h>
+#include <linux/xarray.h>
+#include <snvme/ioctl.h>
+
+#define SNVME_MAX_QID		65535
+#define SNVME_MAX_KERNEL_MEM	(4UL << 20)
+
+struct nvme_ctrl;
+
+/**
+ * struct snvme_ctrl - a controller with at least one session
+ * @node: in snvme_ctrls; read under RCU by the state probe
+ * @users: sessions; guarded by snvme_lock
+ * @pdev: its PCI function; we hold a reference
+ * @nctrl: the stock driver's object; valid until @unbound
+ * @admin_q: the driver's admin request queue; likewise
+ * @instance: N of nvmeN
+ * @cap: CAP register
+ * @vs: VS register
+ * @page_shift: memory page size in force, CC.MPS
+ * @db_stride: bytes from one doorbell to the next
+ * @bar: physical address of BAR0
+ * @bar_len: its length
+ * @iommu: DMA is translated
+ * @shadow: the driver's shadow doorbell page, or NULL
+ * @eventidx: its EventIdx page, or NULL
+ * @lock: guards what follows, and is held over each of our admin commands
+ * @sq_ids: submission queue identifiers in use through us
+ * @cq_ids: likewise for completion queues
+ * @used_sq: how many
+ * @used_cq: how many
+ * @granted_sq: as Get Features 07h said in @granted_epoch
+ * @granted_cq: likewise
+ * @granted_epoch: epoch + 1 of the last Get Features; 0 for never
+ * @map_lock: guards @unbound against page faults on the doorbells
+ * @unbound: the driver lets go of the device: no admin command, no doorbell any more. Written
+ *	under @lock and @map_lock, read under either
+ * @released: the driver has let go, and no memory of ours is mapped for the device; guarded by
+ *	device_lock
+ * @state_lock: guards what follows
+ * @state: SNVME_STATE_*
+ * @epoch: counts the times it stopped being live
+ * @quiet: queues made in an epoch before this one are forgotten by the controller
+ * @sessions: attached sessions
+ * @wait: woken when @state or @quiet change
+ */
+struct snvme_ctrl {
+	struct list_head node;
+	unsigned int users;
+	struct pci_dev *pdev;
+	struct nvme_ctrl *nctrl;
+	struct request_queue *admin_q;
+	int instance;
+	u64 cap;
+	u32 vs;
+	u32 page_shift;
+	u32 db_stride;
+	phys_addr_t bar;
+	resource_size_t bar_len;
+	bool iommu;
+	void *shadow;
+	void *eventidx;
+
+	struct mutex lock;
+	DECLARE_BITMAP(sq_ids, SNVME_MAX_QID + 1);
+	DECLARE_BITMAP(cq_ids, SNVME_MAX_QID + 1);
+	u32 used_sq;
+	u32 used_cq;
+	u32 granted_sq;
+	u32 granted_cq;
+	u64 granted_epoch;
+
+	struct rw_semaphore map_lock;
+	bool unbound;
+	bool released;
+
+	spinlock_t state_lock;
+	u32 state;
+	u64 epoch;
+	u64 quiet;
+	struct list_head sessions;
+	wait_queue_head_t wait;
+};
+
+/**
+ * struct snvme_session - an open file of /dev/snvme, until the controller has forgotten its queues
+ * @lock: guards all but what is said otherwise
+ * @attaching: the first SNVME_IOC_ATTACH has it
+ * @ctrl: set once, by a release store at the end of attaching; readers acquire
+ * @node: in snvme_ctrl.sessions; guarded by its state_lock
+ * @left_over: in snvme_left_over once the file is closed; guarded by snvme_lock
+ * @state: the state page; words written under snvme_ctrl.state_lock
+ * @scratch: what the doorbell mappings show after the driver let go
+ * @mems: handle -> struct snvme_memory
+ * @queues: handle -> struct snvme_queue; the handle is also the index of the state word
+ */
+struct snvme_session {
+	struct mutex lock;
+	unsigned long attaching;
+	struct snvme_ctrl *ctrl;
+	struct list_head node;
+	struct list_head left_over;
+	struct snvme_state_page *state;
+	void *scratch;
+	struct xarray mems;
+	struct xarray queues;
+};
+
+/**
+ * struct snvme_memory - registered memory
+ * @type: SNVME_MEM_*
+ * @npages: of PAGE_SIZE
+ * @pages: the pages; pinned (USER) or ours (KERNEL); NULL once released
+ * @sgt: their DMA mapping for the controller's device
+ * @mm: who is charged; we hold a reference to the structure
+ * @rings: queues whose ring lies in it
+ */
+struct snvme_memory {
+	u32 type;
+	unsigned long npages;
+	struct page **pages;
+	struct sg_table sgt;
+	struct mm_struct *mm;
+	unsigned int rings;
+};
+
+/**
+ * struct snvme_queue - one submission or completion queue
+ * @type: SNVME_QUEUE_*
+ * @qid: NVMe identifier
+ * @handle: in snvme_session.queues
+ * @epoch: the controller's when it was created
+ * @deleted: the controller confirmed that it does not know it
+ * @mem: where the ring lies
+ * @cq: SQ: where it reports to
+ * @sqs: CQ: submission queues that report to it
+ */
+struct snvme_queue {
+	u32 type;
+	u16 qid;
+	u32 handle;
+	u64 epoch;
+	bool deleted;
+	struct snvme_memory *mem;
+	struct snvme_queue *cq;
+	unsigned int sqs;
+};
+
+/* btf.c: facts from the kernel's own type information, with no knowledge of any driver */
+struct snvme_btf {
+	void *data;
+	size_t len;
+	const char *strs;
+	u32 strs_len;
+	u32 *types;
+	u32 ntypes;
+	const struct snvme_btf *base;
+};
+
+int snvme_btf_load(struct snvme_btf *btf, const char *path, const struct snvme_btf *base);
+void snvme_btf_free(struct snvme_btf *btf);
+int snvme_btf_member(const struct snvme_btf *btf, const char *strct, const char *member,
+		     const char *type, u32 *offset);
+int snvme_btf_enumerator(const struct snvme_btf *btf, const char *name, u32 *value);
+
+/* attach.c: the stock driver's controller */
+extern struct mutex snvme_lock;
+
+int snvme_attach(struct snvme_session *s, int fd);
+void snvme_detach(struct snvme_session *s);
+bool snvme_is_quiet(struct snvme_ctrl *ctrl, u64 epoch);
+int snvme_wait_quiet(struct snvme_ctrl *ctrl);
+int snvme_admin(struct snvme_ctrl *ctrl, struct nvme_command *cmd);
+int snvme_update_grant(struct snvme_ctrl *ctrl);
+u32 snvme_driver_queues(const struct snvme_ctrl *ctrl);
+int snvme_attach_init(void);
+void snvme_attach_exit(void);
+
+/* queue.c */
+int snvme_queue_create(struct snvme_session *s, struct snvme_queue_create *arg);
+int snvme_queue_destroy(struct snvme_session *s, u32 handle);
+bool snvme_queues_delete(struct snvme_session *s);
+void snvme_queues_free(struct snvme_session *s);
+void snvme_count_queues(struct snvme_ctrl *ctrl, struct snvme_info *info);
+unsigned long snvme_doorbell(const struct snvme_ctrl *ctrl, u32 type, u32 qid);
+
+/* mem.c */
+int snvme_mem_register(struct snvme_session *s, struct snvme_mem *arg);
+int snvme_mem_unregister(struct snvme_session *s, u32 handle);
+int snvme_mem_dma(const struct snvme_memory *mem, u64 offset, u64 length, dma_addr_t *dma);
+void snvme_mem_clear(const struct snvme_memory *mem, u64 offset, u64 length);
+void snvme_mems_release(struct snvme_session *s);
+
+/* chardev.c */
+/* mmap(2) offsets: what in the upper bits, which page of it in the lower ones. */
+#define SNVME_MMAP_KIND_SHIFT	40
+enum snvme_mmap_kind {
+	SNVME_MMAP_KIND_STATE,		/* must be 0: SNVME_MMAP_STATE */
+	SNVME_MMAP_KIND_DOORBELL,	/* page number in BAR0 */
+	SNVME_MMAP_KIND_SHADOW,
+	SNVME_MMAP_KIND_EVENTIDX,
+	SNVME_MMAP_KIND_MEM,		/* handle << SNVME_MMAP_MEM_SHIFT */
+};
+#define SNVME_MMAP_MEM_SHIFT	12	/* more pages than SNVME_MAX_KERNEL_MEM has */
+
+static inline u64 snvme_mmap_offset(enum snvme_mmap_kind kind, u64 page)
+{
+	return (u64)kind << SNVME_MMAP_KIND_SHIFT | page << PAGE_SHIFT;
+}
+
+void snvme_zap_doorbells(void);
+void snvme_reap_left_over(void);
+
+#endif /* SNVME_H */
