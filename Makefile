@@ -132,6 +132,19 @@ $(B)/guest/%: tests/guest/%.c $(HDRS) $(wildcard tests/*.h) $(B)/libsnvme.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(STRICT) -Itests $(CFLAGS) -o $@ $< $(B)/libsnvme.a -lpthread
 
+# A guest test is run on each kernel, with the IOMMU off and enforcing: a line of prove's for each.
+GUEST_TESTS := venue abi tool reset kill
+GUEST_RUNS = $(foreach k,$(or $(KERNEL),$(SERIES)),$(foreach i,$(or $(IOMMU),off on),\
+	$(GUEST_TESTS:%=$(B)/guest-tests/linux-$(k)-iommu-$(i)-%)))
+
+define guest_test_rule
+$(B)/guest-tests/linux-$(1)-iommu-$(2)-%: Makefile
+	@mkdir -p $$(@D)
+	@printf '#!/bin/sh\nexec scripts/guest.sh --kernel $(1) $(if $(filter on,$(2)),--iommu) --stream -- $$*.sh\n' >$$@
+	@chmod +x $$@
+endef
+$(foreach k,$(SERIES),$(foreach i,off on,$(eval $(call guest_test_rule,$(k),$(i)))))
+
 .PHONY: deps
 deps:
 	@scripts/install-deps.sh
@@ -155,17 +168,14 @@ check-guest: deps
 	@$(MAKE) --no-print-directory do-check-guest
 
 .PHONY: do-check-guest
-do-check-guest: all guest-modules $(GUEST_BIN)
-	$(Q)$(PROVE) $(foreach k,$(or $(KERNEL),$(SERIES)),$(foreach i,$(or $(IOMMU),off on),\
-		tests/guest/suite-$(k)-iommu-$(i).t))
+do-check-guest: all guest-modules $(GUEST_BIN) guest-tests
+	$(Q)$(PROVE) $(GUEST_RUNS)
 
-# One run of prove over all, so that there is one verdict.
+.PHONY: guest-tests
+guest-tests: $(GUEST_RUNS)
+
 .PHONY: test
-test: deps
-	@$(MAKE) --no-print-directory do-test
-
-.PHONY: do-test
-do-test: do-check do-check-guest
+test: check check-guest
 
 .PHONY: demo
 demo: deps

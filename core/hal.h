@@ -21,6 +21,7 @@
 #include <linux/types.h>
 #else
 #include <errno.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <string.h>
 #endif
@@ -133,6 +134,23 @@ SNV_FN void snv_cpu_relax(void)
 #endif
 }
 
+/*
+ * Turn number @turn of a wait for another thread of this end. It may wait for our processor: a user
+ * thread that only spins keeps it for a scheduler's slice at a time, and so do those behind it.
+ */
+SNV_FN void snv_thread_relax(__u32 turn)
+{
+#if !defined(__KERNEL__) && !defined(__CUDA_ARCH__)
+	if (turn % 64 == 63) {
+		sched_yield();
+		return;
+	}
+#else
+	(void)turn;
+#endif
+	snv_cpu_relax();
+}
+
 /**
  * snv_doorbell_write() - ring a doorbell: everything stored before is visible to the controller first
  * @db: the doorbell register
@@ -150,8 +168,11 @@ SNV_FN void snv_doorbell_write(__u32 *db, __u32 val)
 	__threadfence_system();
 	asm volatile("st.mmio.relaxed.sys.u32 [%0], %1;" : : "l"(db), "r"(val) : "memory");
 #elif defined(__aarch64__)
-	/* A store-release orders the inner domain only; the device is outside it. */
-	__asm__ volatile("dmb oshst" : : : "memory");
+	/*
+	 * A store-release orders the inner domain only; the device is outside it. Loads too: those
+	 * of the CQ entries that a head gives back.
+	 */
+	__asm__ volatile("dmb osh" : : : "memory");
 	__atomic_store_n(db, snv_le32(val), __ATOMIC_RELAXED);
 #else
 	/* x86: a store to uncached memory is not passed by older write-back stores. */
@@ -176,7 +197,7 @@ SNV_FN __u32 snv_shadow_exchange(__u32 *shadow, __u32 *eventidx, __u32 val)
 	__u32 ei;
 
 #if defined(__KERNEL__)
-	dma_wmb();		/* the entry before the tail that covers it */
+	dma_mb();		/* SQ entry stores, CQ entry loads before the index over them */
 	WRITE_ONCE(*shadow, le);
 	mb();			/* the store before the load: the Dekker pair */
 	ei = READ_ONCE(*eventidx);

@@ -149,11 +149,11 @@ SNV_FN bool snv_sq_reserve(struct snv_sq *sq, __u32 n, __u32 *pos)
 		used = tail >= head ? tail - head : tail + sq->span - head;
 		if (used >= sq->entries) {
 			/* head ran past the tail read before it: read both again. */
-			used = sq->entries;
 			if (SNV_LOAD_RELAXED(&sq->reserved) != tail)
 				continue;
+			return false;
 		}
-		if (used + n > sq->entries - 1)
+		if (n > sq->entries - 1 - used)
 			return false;
 		*pos = tail;
 		if (snv_cas32(&sq->reserved, tail, snv_sq_after(sq, tail, n)))
@@ -180,11 +180,12 @@ SNV_FN struct snv_sqe *snv_sq_slot(const struct snv_sq *sq, __u32 pos)
 SNV_FN bool snv_sq_publish(struct snv_sq *sq, __u32 pos, __u32 n)
 {
 	__u32 end = snv_sq_after(sq, pos, n);
+	__u32 turn = 0;
 
 	while (SNV_LOAD_ACQUIRE(&sq->published) != pos) {
 		if (SNV_LOAD_RELAXED(sq->state) != SNVME_STATE_LIVE)
 			return false;
-		snv_cpu_relax();
+		snv_thread_relax(turn++);
 	}
 	snv_db_ring(&sq->db, sq->entries, pos % sq->entries, end % sq->entries);
 	SNV_STORE_RELEASE(&sq->published, end);
@@ -195,7 +196,7 @@ SNV_FN bool snv_sq_publish(struct snv_sq *sq, __u32 pos, __u32 n)
  * snv_sq_fetched() - note the SQ head that a completion carried
  * @sq: the queue
  * @sqhd: SQHD of the entry, reaped in order
- * Return: false when the controller claims to have fetched what was never published
+ * Return: false when the controller claims to have fetched what was never handed out
  */
 SNV_FN bool snv_sq_fetched(struct snv_sq *sq, __u32 sqhd)
 {

@@ -488,10 +488,6 @@ static struct snvme_ctrl *snvme_ctrl_get(struct nvme_ctrl *nctrl, struct device 
 	if (ret)
 		goto out_free;
 	list_add_rcu(&ctrl->node, &snvme_ctrls);
-	/* A change after this is probed; one before it shows here. */
-	smp_mb();
-	if (PEEK(nctrl, u32, layout.state) != layout.live)
-		snvme_ctrl_event(ctrl, SNVME_STATE_RESET, false);
 	return ctrl;
 out_free:
 	snvme_ctrl_free(ctrl);
@@ -572,9 +568,17 @@ int snvme_attach(struct snvme_session *s, int fd)
 		ret = PTR_ERR(ctrl);
 		goto out_unlock;
 	}
+	/*
+	 * The probe sees a change before the driver makes it: one that was probed before the controller
+	 * was listed shows in the driver's own state by the time that an admin command has returned.
+	 */
 	mutex_lock(&ctrl->lock);
 	ret = READ_ONCE(ctrl->state) == SNVME_STATE_LIVE ? snvme_update_grant(ctrl) : -EAGAIN;
 	mutex_unlock(&ctrl->lock);
+	if (PEEK(nctrl, u32, layout.state) != layout.live) {
+		snvme_ctrl_event(ctrl, SNVME_STATE_RESET, false);
+		ret = -EAGAIN;
+	}
 	if (ret) {
 		snvme_ctrl_put_unlock(ctrl);
 		ret = ret == -EAGAIN ? -EBUSY : ret;

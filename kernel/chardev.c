@@ -15,7 +15,7 @@
 
 static_assert(sizeof(struct snvme_info) == 128);
 static_assert(sizeof(struct snvme_attach) == 32);
-static_assert(sizeof(struct snvme_mem) == 80);
+static_assert(sizeof(struct snvme_mem_register) == 80);
 static_assert(sizeof(struct snvme_queue_create) == 104);
 static_assert(sizeof(struct snvme_handle) == 24);
 static_assert(sizeof(struct snvme_state_page) == 4096);
@@ -179,7 +179,7 @@ static long snvme_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		u32 size;
 		struct snvme_info info;
 		struct snvme_attach attach;
-		struct snvme_mem mem;
+		struct snvme_mem_register mem;
 		struct snvme_queue_create queue;
 		struct snvme_handle handle;
 	} u;

@@ -161,7 +161,7 @@ void snvme_mem_clear(const struct snvme_memory *mem, u64 offset, u64 length)
 	}
 }
 
-static int snvme_mem_check(const struct snvme_mem *arg)
+static int snvme_mem_check(const struct snvme_mem_register *arg)
 {
 	if (arg->flags || arg->reserved0 || arg->reserved[0] || arg->reserved[1])
 		return -EINVAL;
@@ -209,7 +209,7 @@ static u64 *snvme_mem_table(struct snvme_memory *mem)
  * @arg: as the ABI has it; out fields filled on success
  * Return: 0 or a negative errno of the ABI
  */
-int snvme_mem_register(struct snvme_session *s, struct snvme_mem *arg)
+int snvme_mem_register(struct snvme_session *s, struct snvme_mem_register *arg)
 {
 	struct snvme_ctrl *ctrl = smp_load_acquire(&s->ctrl);
 	struct snvme_memory *mem;

@@ -210,7 +210,7 @@ void snvme_count_queues(struct snvme_ctrl *ctrl, struct snvme_info *info);
 unsigned long snvme_doorbell(const struct snvme_ctrl *ctrl, u32 type, u32 qid);
 
 /* mem.c */
-int snvme_mem_register(struct snvme_session *s, struct snvme_mem *arg);
+int snvme_mem_register(struct snvme_session *s, struct snvme_mem_register *arg);
 int snvme_mem_unregister(struct snvme_session *s, u32 handle);
 int snvme_mem_dma(const struct snvme_memory *mem, u64 offset, u64 length, dma_addr_t *dma);
 void snvme_mem_clear(const struct snvme_memory *mem, u64 offset, u64 length);

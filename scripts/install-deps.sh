@@ -11,7 +11,7 @@ packages=(
 	# checking
 	clang libclang-rt-14-dev cppcheck mandoc sparse
 	# the guests and what runs in them
-	busybox-static cpio e2fsprogs fio kmod nvme-cli qemu-system-x86 util-linux xz-utils zstd
+	busybox-static cpio e2fsprogs fdisk fio kmod nvme-cli qemu-system-x86 util-linux xz-utils zstd
 )
 
 installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 2>/dev/null)

@@ -5,8 +5,8 @@
 # does not have is downloaded and unpacked into a cache.
 #
 #   kernels.sh version SERIES   the exact version, as the installed headers name it
-#   kernels.sh root SERIES      a directory with boot/vmlinuz-VERSION and lib/modules/VERSION; in the
-#                               cache there is boot/vmlinux-VERSION as well, where it boots faster
+#   kernels.sh root SERIES      a directory with boot/vmlinuz-VERSION and lib/modules/VERSION;
+#                               in the cache with boot/vmlinux-VERSION too, if that boots faster
 #
 # SERIES is 6.1, 6.12, ...; cache: ${SNVME_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/snvme}
 set -euo pipefail
@@ -16,7 +16,7 @@ die() {
 	exit 1
 }
 
-# The newest version of a series of which the headers are installed; not the -rt and -cloud flavours.
+# The newest version of a series of which the headers are installed; no -rt, no -cloud flavour.
 version() {
 	local build newest
 

@@ -111,8 +111,8 @@ struct snvme_attach {
 #define SNVME_MEM_DMABUF	3	/* a dma-buf's pages (-EOPNOTSUPP in this version) */
 
 /**
- * struct snvme_mem - SNVME_IOC_MEM_REGISTER: make memory reachable by the controller
- * @size: sizeof(struct snvme_mem)
+ * struct snvme_mem_register - SNVME_IOC_MEM_REGISTER: make memory reachable by the controller
+ * @size: sizeof(struct snvme_mem_register)
  * @type: SNVME_MEM_*
  * @addr: USER: page-aligned address; else zero
  * @length: in bytes, a multiple of the page size; KERNEL: at most 4 MiB
@@ -129,7 +129,7 @@ struct snvme_attach {
  * many registrations), -EOPNOTSUPP (memory type, or memory that this device could reach only
  * through bounce buffers), -ENODEV (not attached, or the controller is gone).
  */
-struct snvme_mem {
+struct snvme_mem_register {
 	__u32 size;
 	__u32 type;
 	__u64 addr;
@@ -215,7 +215,7 @@ struct snvme_handle {
 #define SNVME_IOC_MAGIC		0xb7
 #define SNVME_IOC_INFO		_IOWR(SNVME_IOC_MAGIC, 0, struct snvme_info)
 #define SNVME_IOC_ATTACH	_IOW(SNVME_IOC_MAGIC, 1, struct snvme_attach)
-#define SNVME_IOC_MEM_REGISTER	_IOWR(SNVME_IOC_MAGIC, 2, struct snvme_mem)
+#define SNVME_IOC_MEM_REGISTER	_IOWR(SNVME_IOC_MAGIC, 2, struct snvme_mem_register)
 #define SNVME_IOC_MEM_UNREGISTER _IOW(SNVME_IOC_MAGIC, 3, struct snvme_handle)
 #define SNVME_IOC_QUEUE_CREATE	_IOWR(SNVME_IOC_MAGIC, 4, struct snvme_queue_create)
 #define SNVME_IOC_QUEUE_DESTROY	_IOW(SNVME_IOC_MAGIC, 5, struct snvme_handle)

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""Reports the rows of tests/guest/bench.sh: medians and ratios, as a table and as JSON."""
+import json
+import os
+import statistics
+import sys
+
+kernel, log, out = sys.argv[1:]
+values = {}
+units = {}
+for line in open(log, errors="replace"):
+    word = line.split()
+    if len(word) == 6 and word[0] == "row":
+        case, who, metric, value, unit = word[1:]
+        values.setdefault((case, who, metric), []).append(float(value))
+        units[metric] = unit
+if not values:
+    sys.exit("bench: no figures in " + log)
+median = {key: statistics.median(v) for key, v in values.items()}
+cases = list(dict.fromkeys(case for case, _, _ in median))
+turns = max(len(v) for v in values.values())
+
+with open("/proc/cpuinfo") as f:
+    cpu = next((l.split(":")[1].strip() for l in f if l.startswith("model name")), "unknown CPU")
+machine = (f"QEMU TCG guest, 2 virtual CPUs, Debian kernel {kernel}, on {os.cpu_count()} x {cpu}; "
+           f"QEMU's NVMe model; median of {turns} turns")
+rows = [{"case": c, "who": w, "metric": m, "value": v, "unit": units[m]}
+        for (c, w, m), v in median.items()]
+
+# Ratios of turns of the same moment, then their median: the machine's mood cancels out.
+def ratio(case, who, base):
+    pairs = zip(values[case, who, "iops"], values[case, base, "iops"])
+    return statistics.median(a / b for a, b in pairs)
+
+ratios = [("stock+idle", "stock"), ("user", "stock"), ("stock+user", "stock"), ("user+stock", "user")]
+for case in cases:
+    for who, base in ratios:
+        rows.append({"case": f"{case}: {who} / {base}", "who": who, "metric": "ratio",
+                     "value": round(ratio(case, who, base), 3), "unit": "1"})
+with open(out, "w") as f:
+    json.dump({"machine": machine, "rows": rows}, f, indent=1)
+    f.write("\n")
+
+print(f"\n{machine}\n")
+print(f"{'case':<20} {'who':<12} {'IOPS':>9} {'MB/s':>9} {'p50 us':>9} {'p99 us':>9}")
+for case in cases:
+    for who in ("stock", "stock+idle", "user", "stock+user", "user+stock"):
+        print(f"{case:<20} {who:<12} " + " ".join(
+            f"{median[case, who, m]:>9.{d}f}" for m, d in
+            (("iops", 0), ("bandwidth", 1), ("p50", 1), ("p99", 1))))
+print(f"\n{'case':<20} " + " ".join(f"{a + ' / ' + b:>20}" for a, b in ratios))
+for case in cases:
+    print(f"{case:<20} " + " ".join(f"{ratio(case, a, b):>20.2f}" for a, b in ratios))
+print(f"\nwritten to {out}")

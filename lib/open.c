@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: MIT
+/* From a name to a controller, and what it says of itself. */
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib.h"
+
+/* NUMBER at *@s, which moves past it. */
+static bool digits(const char **s)
+{
+	const char *start = *s;
+
+	while (isdigit((unsigned char)**s))
+		(*s)++;
+	return *s > start && *s - start < 10;
+}
+
+/* Is it "nvmeN" (@ns false), or "nvmeNnM" (@ns true)? */
+static bool nvme_name(const char *s, bool ns)
+{
+	if (strncmp(s, "nvme", 4))
+		return false;
+	s += 4;
+	if (!digits(&s))
+		return false;
+	if (ns && (*s++ != 'n' || !digits(&s)))
+		return false;
+	return !*s;
+}
+
+/* Is it a PCI address, "0000:01:00.0"? */
+static bool pci_name(const char *s)
+{
+	static const char shape[] = "hhhh:hh:hh.h";
+	size_t i;
+
+	for (i = 0; shape[i]; i++)
+		if (shape[i] == 'h' ? !isxdigit((unsigned char)s[i]) : s[i] != shape[i])
+			return false;
+	return !s[i];
+}
+
+/* The first entry of @dir that is named like a controller. */
+static int first_controller(const char *dir, char *name, size_t size)
+{
+	DIR *d = opendir(dir);
+	struct dirent *e;
+	int ret = -ENOENT;
+
+	if (!d)
+		return -ENOENT;
+	while (ret && (e = readdir(d)))
+		if (nvme_name(e->d_name, false) && strlen(e->d_name) < size) {
+			strcpy(name, e->d_name);
+			ret = 0;
+		}
+	closedir(d);
+	return ret;
+}
+
+/* The controller behind namespace @ns, and its namespace identifier. */
+static int namespace_controller(const char *ns, char *name, size_t size, uint32_t *nsid)
+{
+	char path[128], real[PATH_MAX];
+	const char *base;
+	FILE *f;
+	int n;
+
+	snprintf(path, sizeof(path), "/sys/class/block/%s/nsid", ns);
+	f = fopen(path, "re");
+	if (!f)
+		return -ENOENT;
+	n = fscanf(f, "%u", nsid);
+	fclose(f);
+	snprintf(path, sizeof(path), "/sys/class/block/%s/device", ns);
+	if (n != 1 || !realpath(path, real))
+		return -ENOENT;
+	base = strrchr(real, '/') + 1;
+	if (nvme_name(base, false) && strlen(base) < size) {
+		strcpy(name, base);
+		return 0;
+	}
+	/* A multipath head hangs off the subsystem; any of its controllers will do. */
+	return first_controller(real, name, size);
+}
+
+/* Resolve what snvme_open() takes to a controller's name and a namespace, 0 for none named. */
+static int resolve(const char *name, char *controller, size_t size, uint32_t *nsid)
+{
+	const char *base = strncmp(name, "/dev/", 5) ? name : name + 5;
+	char path[128];
+
+	*nsid = 0;
+	if (nvme_name(base, true))
+		return namespace_controller(base, controller, size, nsid);
+	if (nvme_name(base, false)) {
+		snprintf(path, sizeof(path), "/sys/class/nvme/%s", base);
+		snprintf(controller, size, "%s", base);
+		return access(path, F_OK) ? -ENOENT : 0;
+	}
+	if (pci_name(name)) {
+		snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s", name);
+		if (access(path, F_OK))
+			return -ENOENT;
+		snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/nvme", name);
+		return first_controller(path, controller, size) ? -EOPNOTSUPP : 0;
+	}
+	if (strchr(base, '/') || !*base)
+		return -EINVAL;
+	if (strchr(base, ':'))
+		return -EOPNOTSUPP;
+	snprintf(path, sizeof(path), "/sys/class/block/%.64s/partition", base);
+	if (!access(path, F_OK))
+		return -EINVAL;
+	snprintf(path, sizeof(path), "/sys/class/block/%.64s", base);
+	return access(path, F_OK) ? -ENOENT : -EOPNOTSUPP;
+}
+
+/* A string field of Identify: padded with spaces, not terminated. */
+static void text(char *to, const void *from, size_t length)
+{
+	memcpy(to, from, length);
+	to[length] = 0;
+	while (length && (to[length - 1] == ' ' || !to[length - 1]))
+		to[--length] = 0;
+}
+
+/* A controller's only active namespace; 0 if there are several or none. */
+static uint32_t only_namespace(struct snvme_ctrl *ctrl, void *buf)
+{
+	const __le32 *list = buf;
+
+	if (ctrl->ops->identify(ctrl, SNV_CNS_ACTIVE_NS_LIST, 0, buf))
+		return 0;
+	return snv_le32_get(list[1]) ? 0 : snv_le32_get(list[0]);
+}
+
+/* What does not change while the controller is open. */
+static int learn(struct snvme_ctrl *ctrl, uint32_t nsid)
+{
+	struct snvme_ctrl_info *fixed = &ctrl->fixed;
+	struct snv_id_ctrl *id = NULL;
+	struct snvme_info info;
+	uint64_t most;
+	int ret = ctrl->ops->info(ctrl, &info);
+
+	if (ret)
+		return ret;
+	if (posix_memalign((void **)&id, 4096, 4096))
+		return -ENOMEM;
+	ret = ctrl->ops->identify(ctrl, SNV_CNS_CTRL, 0, id);
+	if (ret)
+		goto out;
+	ctrl->page_shift = info.page_shift;
+	snprintf(fixed->name, sizeof(fixed->name), "nvme%u", info.instance);
+	snprintf(fixed->pci, sizeof(fixed->pci), "%04x:%02x:%02x.%x", info.pci_domain & 0xffff,
+		 info.pci_bus & 0xff, info.pci_devfn >> 3 & 0x1f, info.pci_devfn & 7);
+	text(fixed->serial, id->sn, sizeof(id->sn));
+	text(fixed->model, id->mn, sizeof(id->mn));
+	text(fixed->firmware, id->fr, sizeof(id->fr));
+	fixed->nn = snv_le32_get(id->nn);
+	fixed->max_entries = (info.cap & 0xffff) + 1;
+	fixed->timeout_ms = (uint32_t)(info.cap >> 24 & 0xff) * 500;
+	fixed->page_size = 1U << info.page_shift;
+	fixed->volatile_write_cache = id->vwc & 1;
+	/*
+	 * One PRP list page for each command: it describes as many pages as it has entries. MDTS is
+	 * in units of the smallest page that the controller can do.
+	 */
+	most = ((uint64_t)fixed->page_size / sizeof(__le64)) << info.page_shift;
+	fixed->max_transfer = most;
+	if (id->mdts && id->mdts < 32) {
+		uint64_t mdts = 1ULL << (id->mdts + 12 + (info.cap >> 48 & 0xf));
+
+		if (mdts < most)
+			fixed->max_transfer = mdts;
+	}
+	ctrl->default_nsid = nsid ? nsid : only_namespace(ctrl, id);
+out:
+	free(id);
+	return ret;
+}
+
+SNVME_API int snvme_open(const char *name, struct snvme_ctrl **out)
+{
+	char controller[32];
+	struct snvme_ctrl *ctrl;
+	uint32_t nsid;
+	int ret = resolve(name, controller, sizeof(controller), &nsid);
+
+	if (ret)
+		return ret;
+	ctrl = calloc(1, sizeof(*ctrl));
+	if (!ctrl)
+		return -ENOMEM;
+	pthread_mutex_init(&ctrl->lock, NULL);
+	ret = snvme_attach_open(ctrl, controller);
+	if (ret) {
+		pthread_mutex_destroy(&ctrl->lock);
+		free(ctrl);
+		return ret;
+	}
+	ret = learn(ctrl, nsid);
+	if (ret) {
+		snvme_close(ctrl);
+		return ret;
+	}
+	*out = ctrl;
+	return 0;
+}
+
+SNVME_API void snvme_close(struct snvme_ctrl *ctrl)
+{
+	if (!ctrl)
+		return;
+	/* The newest first: who shares a completion queue before its owner. */
+	while (ctrl->queues)
+		snvme_queue_destroy(ctrl->queues);
+	while (ctrl->mems)
+		snvme_mem_release(ctrl->mems);
+	ctrl->ops->close(ctrl);
+	pthread_mutex_destroy(&ctrl->lock);
+	free(ctrl);
+}
+
+SNVME_API int snvme_get_info(struct snvme_ctrl *ctrl, struct snvme_ctrl_info *out)
+{
+	struct snvme_info info;
+	int ret = ctrl->ops->info(ctrl, &info);
+
+	if (ret)
+		return ret;
+	if (info.state == SNVME_STATE_GONE)
+		return -ENODEV;
+	*out = ctrl->fixed;
+	out->granted_sq = info.granted_sq;
+	out->granted_cq = info.granted_cq;
+	out->driver_queues = info.driver_queues;
+	out->used_sq = info.used_sq;
+	out->used_cq = info.used_cq;
+	out->spare_sq = info.spare_sq;
+	out->spare_cq = info.spare_cq;
+	out->epoch = info.epoch;
+	out->live = info.state == SNVME_STATE_LIVE;
+	out->shadow_doorbells = !!(info.ctrl_flags & SNVME_CTRL_SHADOW);
+	out->iommu = !!(info.ctrl_flags & SNVME_CTRL_IOMMU);
+	return 0;
+}
+
+SNVME_API int snvme_get_ns(struct snvme_ctrl *ctrl, uint32_t nsid, struct snvme_ns_info *info)
+{
+	struct snv_id_ns *id = NULL;
+	const struct snv_lbaf *format;
+	int ret;
+
+	if (!nsid)
+		nsid = ctrl->default_nsid;
+	if (!nsid)
+		return -EINVAL;
+	if (nsid > ctrl->fixed.nn)
+		return -ENOENT;
+	if (posix_memalign((void **)&id, 4096, 4096))
+		return -ENOMEM;
+	ret = ctrl->ops->identify(ctrl, SNV_CNS_NS, nsid, id);
+	/* An inactive namespace reads as zeros. */
+	if (!ret && !snv_le64_get(id->nsze))
+		ret = -ENOENT;
+	if (!ret) {
+		/* FLBAS: bits 3:0, and 6:5 above them where there are more than 16 formats. */
+		format = &id->lbaf[(id->flbas & 0xf) |
+				   (id->nlbaf > 15 ? (id->flbas >> 1 & 0x30) : 0)];
+		memset(info, 0, sizeof(*info));
+		info->nsid = nsid;
+		info->lba_size = format->ds < 32 ? 1U << format->ds : 0;
+		info->metadata_size = snv_le16_get(format->ms);
+		info->protection = id->dps & 7;
+		info->blocks = snv_le64_get(id->nsze);
+		if (info->lba_size < 512)
+			ret = -EPROTO;
+	}
+	free(id);
+	return ret;
+}

@@ -1,0 +1,91 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# The same emulated SSD, in one run: the stock driver alone, the stock driver with snvme.ko loaded
+# and a queue open but idle, a user queue alone, and both at once. Each figure is the median of
+# several turns, taken in alternation, so that a slow moment of the machine meets all alike. Prints
+# "row CASE WHO METRIC VALUE UNIT" lines for bench/guest.py.
+#
+# guest: --timeout 900
+set -u
+# shellcheck source-path=SCRIPTDIR
+. "${0%/*}/lib.sh" >/dev/null
+. "${0%/*}/load.sh"
+. "${0%/*}/figures.sh"
+
+planned=1		# not a test script
+turns=${1:-3}
+seconds=${2:-3}
+disk=$(disk_of test)
+size=256m
+
+row() {
+	echo "row $*"
+}
+
+# figures CASE WHO "IOPS MB/s P50 P99"
+figures() {
+	local iops bw p50 p99
+
+	read -r iops bw p50 p99 <<<"$3"
+	row "$1" "$2" iops "$iops" 1/s
+	row "$1" "$2" bandwidth "$bw" MB/s
+	row "$1" "$2" p50 "$p50" us
+	row "$1" "$2" p99 "$p99" us
+}
+
+direction() {
+	case $1 in
+	*read) echo read ;;
+	*) echo write ;;
+	esac
+}
+
+# stock CASE WHO RW BS DEPTH OFFSET
+stock() {
+	fio --name=bench --filename="/dev/$disk" --rw="$3" --bs="$4" --iodepth="$5" --offset="$6" \
+		--size=$size --ioengine=io_uring --direct=1 --time_based --runtime="$seconds" \
+		--output-format=terse --terse-version=3 >/tmp/fio.out 2>&1 ||
+		{ cat /tmp/fio.out; exit 1; }
+	figures "$1" "$2" "$(fio_figures /tmp/fio.out "$(direction "$3")")"
+}
+
+user() {
+	snvme bench "/dev/$disk" --rw="$3" --bs="$4" --iodepth="$5" --offset="$6" --size=$size \
+		--runtime="$seconds" -o json >/tmp/snvme.out || { cat /tmp/snvme.out; exit 1; }
+	figures "$1" "$2" "$(snvme_figures /tmp/snvme.out "$(direction "$3")")"
+}
+
+# Data first: what one path writes, the other reads.
+load_snvme || exit 1
+snvme bench "/dev/$disk" --rw=write --bs=128k --iodepth=8 --size=512m --verify=lba >/tmp/out 2>&1 &&
+	snvme verify "/dev/$disk" --size=64m >/tmp/out 2>&1 || { cat /tmp/out; exit 1; }
+echo "# filled and verified through both paths"
+rmmod snvme
+
+for ((turn = 0; turn < turns; turn++)); do
+	while read -r rw bs depth; do
+		case="$rw-$bs-qd$depth"
+		echo "# turn $((turn + 1)) of $turns: $case"
+		stock "$case" stock "$rw" "$bs" "$depth" 0
+		load_snvme || exit 1
+		hog_start "/dev/$disk" idle 60 || exit 1
+		stock "$case" stock+idle "$rw" "$bs" "$depth" 0
+		kill "$hog"
+		hog_end
+		user "$case" user "$rw" "$bs" "$depth" 0
+		stock "$case" stock+user "$rw" "$bs" "$depth" 256m &
+		user "$case" user+stock "$rw" "$bs" "$depth" 0 >/tmp/user.rows
+		wait $! || exit 1
+		cat /tmp/user.rows
+		rmmod snvme || exit 1
+	done <<-'END'
+		randread 4k 1
+		randread 4k 32
+		randwrite 4k 1
+		randwrite 4k 32
+		read 128k 4
+		write 128k 4
+	END
+done
+exit 0

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+#
+# For the test scripts that run in a guest: the Test Anything Protocol, and the disks. A script
+# sources this first ('. "${0%/*}/lib.sh"') and ends with done_testing.
+
+tests=0
+failures=0
+planned=
+
+# Prints what the standard input says as the explanation of a result.
+explain() {
+	sed 's/^/# /'
+}
+
+# ok NAME, not_ok NAME: a result.
+ok() {
+	echo "ok $((tests += 1)) - $1"
+}
+
+not_ok() {
+	failures=$((failures + 1))
+	echo "not ok $((tests += 1)) - $1"
+}
+
+# skip NAME REASON: what this machine cannot show.
+skip() {
+	echo "ok $((tests += 1)) - $1 # SKIP $2"
+}
+
+# is NAME GOT WANT
+is() {
+	if [ "$2" = "$3" ]; then
+		ok "$1"
+	else
+		not_ok "$1"
+		printf 'got %s\nwant %s\n' "$2" "$3" | explain
+	fi
+}
+
+# try NAME COMMAND...: the command ends with 0; what it printed is shown if it does not. Returns the
+# command's status, for a test that cannot go on without it: try ... || done_testing.
+try() {
+	local name=$1 output code=0
+
+	shift
+	echo "test: $name" >/dev/kmsg
+	output=$("$@" 2>&1) || code=$?
+	if [ "$code" -eq 0 ]; then
+		ok "$name"
+	else
+		not_ok "$name"
+		printf '%s\nexit status %d of: %s\n' "$output" "$code" "$*" | explain
+	fi
+	return "$code"
+}
+
+# refuses NAME REGEX COMMAND...: the command ends by itself, not with 0, and its output matches.
+refuses() {
+	local name=$1 regex=$2 output code=0
+
+	shift 2
+	echo "test: $name" >/dev/kmsg
+	output=$("$@" 2>&1) || code=$?
+	if [ "$code" -gt 0 ] && [ "$code" -lt 124 ] && grep -Eq -e "$regex" <<<"$output"; then
+		ok "$name"
+	else
+		not_ok "$name"
+		printf '%s\nexit status %d of: %s\nexpected a refusal with: %s\n' \
+			"$output" "$code" "$*" "$regex" | explain
+	fi
+}
+
+# done_testing: the plan, and the end of the script.
+done_testing() {
+	planned=1
+	echo "1..$tests"
+	exit "$((failures > 0))"
+}
+
+# A script that ends otherwise has failed, whatever its last command said.
+trap '[ -n "$planned" ] || { not_ok "ends with done_testing"; exit 1; }' EXIT
+
+# ctrl_of SERIAL: the controller's name, such as nvme1.
+ctrl_of() {
+	local controller serial
+
+	for controller in /sys/class/nvme/nvme*; do
+		read -r serial <"$controller/serial"
+		if [ "$serial" = "$1" ]; then
+			echo "${controller##*/}"
+			return
+		fi
+	done
+	return 1
+}
+
+# disk_of SERIAL: the block device's name of its first namespace, such as nvme1n1.
+disk_of() {
+	local controller disk
+
+	controller=$(ctrl_of "$1") || return
+	for disk in "/sys/class/nvme/$controller"/nvme*n*; do
+		echo "${disk##*/}"
+		return
+	done
+}
+
+# load_snvme [PARAMETER=VALUE...]
+load_snvme() {
+	insmod "/lib/modules/$(uname -r)/snvme.ko" "$@"
+}

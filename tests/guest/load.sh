@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+#
+# For test scripts, after lib.sh: load on the stock path, and what must be back as it was after.
+
+# count DEV KEY: a number of `snvme info`, such as used_sq.
+count() {
+	snvme info "$1" -o json | grep -o "\"$2\": *[0-9]*" | grep -o '[0-9]*$'
+}
+
+# pins: pages pinned by anyone now, as the kernel counts them.
+pins() {
+	awk '/nr_foll_pin_acquired/ { a = $2 } /nr_foll_pin_released/ { r = $2 } END { print a - r }' \
+		/proc/vmstat
+}
+
+# fio_start DIR: verifies files in DIR through the kernel, pass after pass, until fio_stop.
+fio_start() {
+	rm -f /run/fio.stop /run/fio.passes
+	(
+		passes=0
+		while [ ! -e /run/fio.stop ]; do
+			fio --name=verify --directory="$1" --size=16m --rw=randwrite --bs=4k --direct=1 \
+				--ioengine=libaio --iodepth=16 --verify=crc32c --verify_fatal=1 \
+				--output-format=normal,terse --terse-version=3 \
+				>/run/fio.log 2>&1 || exit 1
+			echo $((passes += 1)) >/run/fio.passes
+		done
+	) &
+	fio=$!
+}
+
+# fio_stop: a result: every pass was verified, and there was at least one.
+fio_stop() {
+	local code=0
+
+	touch /run/fio.stop
+	wait "$fio" || code=$?
+	if [ "$code" -eq 0 ] && [ -s /run/fio.passes ]; then
+		ok "fio verified every block on the mounted file system ($(cat /run/fio.passes) passes)"
+	else
+		not_ok "fio verified every block on the mounted file system"
+		explain </run/fio.log
+	fi
+}
+
+# hog_start ARG...: a process with commands in flight; returns once they flow. Its output goes on
+# to come from descriptor $hog_out, its number is $hog.
+hog_start() {
+	local line
+
+	exec {hog_out}< <(exec hog "$@" 2>&1)
+	hog=$!
+	read -r -t 60 line <&"$hog_out" || line="no answer from hog"
+	[ "$line" = started ] || { echo "# hog $*: $line"; return 1; }
+}
+
+# hog_end: waits for it; its last words in $hog_said, its exit status is ours.
+hog_end() {
+	local code=0
+
+	hog_said=$(cat <&"$hog_out")
+	wait "$hog" || code=$?
+	exec {hog_out}<&-
+	return "$code"
+}

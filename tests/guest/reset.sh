@@ -1,0 +1,88 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# The stock driver resets the controller, or lets go of it, with queues of ours open and busy: who
+# waits is told, the file system loses nothing, no memory is released too early.
+#
+# guest: --timeout 400
+set -u
+# shellcheck source-path=SCRIPTDIR
+. "${0%/*}/lib.sh"
+. "${0%/*}/load.sh"
+
+disk=$(disk_of test)
+name=$(ctrl_of test)
+pci=$(basename "$(readlink -f "/sys/class/nvme/$name/device")")
+behind=$((512 << 20)) length=$((256 << 20))
+
+# The controller is live again: reset and attached commands are accepted.
+wait_live() {
+	local tries=0
+
+	until [ "$(cat "/sys/class/nvme/$name/state" 2>/dev/null)" = live ]; do
+		[ $((tries += 1)) -le 300 ] || return 1
+		sleep 0.1
+	done
+}
+
+try "load the module" load_snvme || done_testing
+try "mkfs" mkfs.ext4 -q -F "/dev/$disk" 512m || done_testing
+try "mount" mount "/dev/$disk" /mnt || done_testing
+before=$(pins)
+
+fio_start /mnt
+told=0
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+	hog_start "/dev/$name" rw 60 "$behind" "$length" || break
+	echo 1 >"/sys/class/nvme/$name/reset_controller"
+	hog_end
+	code=$?
+	wait_live || break
+	[ "$code" -eq 3 ] || { echo "# hog ended with $code: $hog_said"; break; }
+	told=$((told + 1))
+done
+is "owners told of a reset, with I/O in flight" "$told" 10
+echo "# the last one: $hog_said"
+
+# The same, and the process is killed in the middle of the reset.
+killed=0
+for _ in 1 2 3 4 5; do
+	hog_start "/dev/$name" rw 60 "$behind" "$length" || break
+	echo 1 >"/sys/class/nvme/$name/reset_controller" &
+	kill -KILL "$hog"
+	hog_end
+	wait $!
+	wait_live || break
+	killed=$((killed + 1))
+done
+is "processes killed while the controller was reset" "$killed" 5
+fio_stop
+is "no queue is left" "$(count "$disk" used_sq) $(count "$disk" used_cq)" "0 0"
+is "every pin is released" "$(pins)" "$before"
+try "new queues after it" churn "/dev/$name" 20
+try "a user queue reads what the stock path reads" snvme verify "/dev/$disk" --offset=0 --size=16m
+try "umount" umount /mnt
+
+hog_start "/dev/$name" rw 60 "$behind" "$length"
+refuses "the module stays while a queue is open" "in use" rmmod snvme
+try "unbind under load" sh -c "echo $pci >/sys/bus/pci/drivers/nvme/unbind"
+hog_end
+is "the owner is told: gone ($hog_said)" "$?" 4
+is "every pin is released" "$(pins)" "$before"
+try "bind again" sh -c "echo $pci >/sys/bus/pci/drivers/nvme/bind"
+name=$(ctrl_of test)
+wait_live
+disk=$(disk_of test)
+try "new queues after it" churn "/dev/$name" 20
+try "fsck" e2fsck -fn "/dev/$disk"
+
+# The module goes first, the driver after it, with nothing left behind by either.
+try "unload the module" rmmod snvme
+try "unbind without the module" sh -c "echo $pci >/sys/bus/pci/drivers/nvme/unbind"
+try "bind again" sh -c "echo $pci >/sys/bus/pci/drivers/nvme/bind"
+try "load the module again" load_snvme
+name=$(ctrl_of test)
+wait_live
+try "new queues after it" churn "/dev/$name" 5
+try "unload the module" rmmod snvme
+done_testing
