@@ -16,8 +16,8 @@
 #define SNV_MAX_NLB		0x10000U	/* NLB is 16 bits wide, zero-based */
 
 /* struct snv_extent.flags */
-#define SNV_EXTENT_UNWRITTEN	(1U << 0)	/* allocated, reads as zeros: what lies there is not the file's */
-#define SNV_EXTENT_UNMAPPED	(1U << 1)	/* has bytes, but no fixed place: delayed, inline, encoded */
+#define SNV_EXTENT_UNWRITTEN	(1U << 0)	/* allocated, reads as zeros, is not zeros */
+#define SNV_EXTENT_UNMAPPED	(1U << 1)	/* no fixed place: delayed, inline, encoded */
 #define SNV_EXTENT_SHARED	(1U << 2)	/* with another file: read only */
 #define SNV_EXTENT_FLAGS	(SNV_EXTENT_UNWRITTEN | SNV_EXTENT_UNMAPPED | SNV_EXTENT_SHARED)
 

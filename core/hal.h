@@ -152,7 +152,7 @@ SNV_FN void snv_thread_relax(__u32 turn)
 }
 
 /**
- * snv_doorbell_write() - ring a doorbell: everything stored before is visible to the controller first
+ * snv_doorbell_write() - ring a doorbell, after all that was stored before
  * @db: the doorbell register
  * @val: new SQ tail or CQ head, in CPU byte order (NVMe over PCIe 1.0 sections 3.1.2.1, 3.1.2.2)
  *

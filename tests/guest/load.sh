@@ -10,6 +10,7 @@ count() {
 
 # pins: pages pinned by anyone now, as the kernel counts them.
 pins() {
+	cat /proc/sys/vm/stat_refresh		# each CPU keeps a part to itself for a while
 	awk '/nr_foll_pin_acquired/ { a = $2 } /nr_foll_pin_released/ { r = $2 } END { print a - r }' \
 		/proc/vmstat
 }

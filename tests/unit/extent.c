@@ -91,7 +91,8 @@ static void test_bounds(void)
 		{ .logical = 4096, .physical = 1 << 20, .length = 8192 },
 		{ .logical = 16384, .physical = 0, .length = 4096, .flags = SNV_EXTENT_UNWRITTEN },
 		{ .logical = 20480, .physical = 0, .length = 4096, .flags = SNV_EXTENT_UNMAPPED },
-		{ .logical = 24576, .physical = 2 << 20, .length = 4096, .flags = SNV_EXTENT_SHARED },
+		{ .logical = 24576, .physical = 2 << 20, .length = 4096,
+		  .flags = SNV_EXTENT_SHARED },
 		{ .logical = 28672, .physical = 3 << 20, .length = 4096,
 		  .flags = SNV_EXTENT_UNWRITTEN | SNV_EXTENT_UNMAPPED },
 		{ .logical = 32768, .physical = 4 << 20, .length = 65536 },
@@ -124,7 +125,7 @@ static void test_bounds(void)
 		{ 24576, 4096, 99, 1, -EROFS, SNV_NO_LBA, 8, "shared, to be written" },
 		{ 28672, 4096, 99, 0, -ENXIO, SNV_NO_LBA, 8, "unmapped and unwritten: not zeros" },
 		{ 39936, 512, 99, 0, 0, 8206, 1, "the block that the file ends in" },
-		{ 39936, 1024, 99, 0, -ERANGE, SNV_NO_LBA, 0, "a block past the file, inside an extent" },
+		{ 39936, 1024, 99, 0, -ERANGE, SNV_NO_LBA, 0, "past the file, in an extent" },
 		{ 40448, 512, 99, 0, -ERANGE, SNV_NO_LBA, 0, "past the file" },
 		{ 1ULL << 40, 512, 99, 0, -ERANGE, SNV_NO_LBA, 0, "far past the file" },
 		{ 512, 0ULL - 512, 99, 0, -ERANGE, SNV_NO_LBA, 0, "to 2^64" },
@@ -139,10 +140,13 @@ static void test_bounds(void)
 
 	for (size_t i = 0; i < COUNT(t); i++) {
 		struct snv_piece p = { 0, 77, 77 };
-		int ret = snv_extent_map(&m, t[i].offset, t[i].length, t[i].max_nlb, t[i].write, &p);
+		int ret = snv_extent_map(&m, t[i].offset, t[i].length, t[i].max_nlb, t[i].write,
+					 &p);
 
-		if (!ok(ret == t[i].ret && p.slba == t[i].slba && p.nlb == t[i].nlb, "%s", t[i].text))
-			diag("returned %d, slba %#llx, nlb %u", ret, (unsigned long long)p.slba, p.nlb);
+		if (!ok(ret == t[i].ret && p.slba == t[i].slba && p.nlb == t[i].nlb,
+			"%s", t[i].text))
+			diag("returned %d, slba %#llx, nlb %u", ret, (unsigned long long)p.slba,
+			     p.nlb);
 	}
 }
 
@@ -254,7 +258,8 @@ static void test_random(void)
 			failed++;
 
 		for (int i = 0; i < 200; i++) {
-			uint64_t first = below(blocks + 2), count = 1 + below(blocks + 2), b = first;
+			uint64_t first = below(blocks + 2), count = 1 + below(blocks + 2);
+			uint64_t b = first;
 			uint32_t max = 1 + below(20);
 			bool write = below(2), range_ok = first + count <= blocks;
 
@@ -262,7 +267,8 @@ static void test_random(void)
 				struct snv_piece p = { 0, 0, 0 };
 				uint32_t want = 0;
 				uint64_t lba;
-				int ret = snv_extent_map(&m, b << shift, (first + count - b) << shift,
+				int ret = snv_extent_map(&m, b << shift,
+							 (first + count - b) << shift,
 							 max, write, &p);
 
 				if (!range_ok) {

@@ -371,23 +371,26 @@ static void test_chains(void)
 
 		for (uint32_t page_shift = mps_shift; page_shift <= 16; page_shift += 2) {
 			uint64_t pages = ((4 * per << mps_shift) >> page_shift) + 1;
-			const uint64_t entries[] = { 2, per - 1, per, per + 1, 2 * per - 2, 2 * per - 1,
-				2 * per, 3 * per - 3, 3 * per - 2, 3 * per - 1, 3 * per, 4 * per - 3 };
+			const uint64_t entries[] = { 2, per - 1, per, per + 1, 2 * per - 2,
+				2 * per - 1, 2 * per, 3 * per - 3, 3 * per - 2, 3 * per - 1,
+				3 * per, 4 * per - 3 };
 			unsigned int failed = 0, chained = 0;
 
 			set_sizes(mps_shift, page_shift, pages);
 			scatter(pages, mps);
 			for (size_t i = 0; i < sizeof(entries) / sizeof(*entries); i++) {
-				/* The first PRP takes a dword, the last entry holds a byte or all. */
-				uint64_t offset = mps - 4, lists = lists_for(entries[i], mps);
-				uint64_t length[] = { 4 + (entries[i] - 1) * mps + 1, 4 + entries[i] * mps };
+				/* PRP1 takes a dword, the last entry holds a byte or all. */
+				uint64_t offset = mps - 4, n = entries[i];
+				uint64_t length[] = { 4 + (n - 1) * mps + 1, 4 + n * mps };
+				uint64_t lists = lists_for(n, mps);
 
 				for (int j = 0; j < 2; j++) {
 					set_lists(lists + 1);
 					if (!check(offset, length[j], lists, lists) ||
 					    !check(offset, length[j], lists - 1, -ENOSPC)) {
 						failed++;
-						diag("%llu entries: %s", (unsigned long long)entries[i], why);
+						diag("%llu entries: %s",
+						     (unsigned long long)n, why);
 					}
 					free_lists();
 				}
@@ -418,7 +421,8 @@ static void test_mps(void)
 		pass &= check(mps, 2 * mps, 1, 0);
 		pass &= check(4 * mps - 512, 512, 1, 0);
 		free_lists();
-		ok(pass, "page size 2^%u over 4 KiB map pages%s%s", mps_shift, pass ? "" : ": ", why);
+		ok(pass, "page size 2^%u over 4 KiB map pages%s%s", mps_shift,
+		   pass ? "" : ": ", why);
 	}
 }
 
@@ -512,7 +516,8 @@ static void random_map(void)
 
 static void test_random(void)
 {
-	unsigned int failed = 0, refused = 0, nospc = 0, kinds[5] = { 0 }, run;
+	unsigned int failed = 0, refused = 0, nospc = 0, one = 0, two = 0, listed = 0, chained = 0;
+	unsigned int run;
 
 	for (run = 0; run < 20000; run++) {
 		uint64_t total, offset, length, lists, max;
@@ -538,7 +543,14 @@ static void test_random(void)
 			refused++;
 		} else {
 			want = lists;
-			kinds[lists ? (lists > 1 ? 4 : 3) : length > w.mps - byte_dma(offset) % w.mps]++;
+			if (lists > 1)
+				chained++;
+			else if (lists)
+				listed++;
+			else if (length > w.mps - byte_dma(offset) % w.mps)
+				two++;
+			else
+				one++;
 		}
 		if (lists && want >= 0 && !check(offset, length, lists - 1, -ENOSPC))
 			failed++;
@@ -551,11 +563,11 @@ static void test_random(void)
 		}
 		free_lists();
 	}
-	diag("%u of one page, %u of two, %u with a list, %u with more, %u refused, %u without lists",
-	     kinds[0], kinds[1], kinds[3], kinds[4], refused, nospc);
+	diag("%u of one page, %u of two, %u with a list, %u with more, %u refused, %u without room",
+	     one, two, listed, chained, refused, nospc);
 	ok(!failed, "random transfers");
-	ok(kinds[0] > 100 && kinds[1] > 100 && kinds[3] > 100 && kinds[4] > 100 && refused > 100 &&
-	   nospc > 100, "every kind of transfer was among them");
+	ok(one > 100 && two > 100 && listed > 100 && chained > 100 && refused > 100 && nospc > 100,
+	   "every kind of transfer was among them");
 }
 
 static void test_list_max(void)

@@ -32,7 +32,7 @@ static bool submit(struct snv_sq *sq, uint32_t n, uint32_t *pos)
 	return snv_sq_reserve(sq, n, pos) && snv_sq_publish(sq, *pos, n);
 }
 
-/* Fills up with entries - 1, in order, and frees what was fetched: laps, and the positions' own end. */
+/* Full at entries - 1, in order, and room for what was fetched; laps, and the positions' end. */
 static void test_fill(uint32_t entries)
 {
 	struct snv_sqe *ring = calloc(entries, sizeof(*ring));
@@ -82,7 +82,8 @@ static void test_batch(void)
 				struct snv_sq sq;
 				bool room = used + n <= entries - 1;
 
-				sq_at(&sq, ring, entries, (1U << 31) / entries * entries - 2, &mmio);
+				sq_at(&sq, ring, entries, (1U << 31) / entries * entries - 2,
+				      &mmio);
 				if (used)
 					pass &= submit(&sq, used, &first);
 				mmio = UNTOUCHED;

@@ -99,7 +99,8 @@ static void fail(struct run *r, const char *text)
 {
 	const char *none = NULL;
 
-	__atomic_compare_exchange_n(&r->error, &none, text, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+	__atomic_compare_exchange_n(&r->error, &none, text, false, __ATOMIC_ACQ_REL,
+				    __ATOMIC_RELAXED);
 	__atomic_store_n(&r->stop, 1, __ATOMIC_RELEASE);
 	__atomic_store_n(&r->state, SNVME_STATE_RESET, __ATOMIC_RELEASE);
 }
@@ -191,7 +192,8 @@ static bool ctrl_fetch(struct run *r, uint32_t q)
 /* Complete any one, if the completion queue has room. */
 static bool ctrl_complete(struct run *r)
 {
-	uint32_t head = ctrl_look(r, &r->cdb), old = r->cdb.seen, next = (r->ctail + 1) % r->cq_entries, i;
+	uint32_t head = ctrl_look(r, &r->cdb), old = r->cdb.seen, i;
+	uint32_t next = (r->ctail + 1) % r->cq_entries;
 	struct snv_cqe *cqe = &r->cring[r->ctail];
 	struct pending p;
 
@@ -215,7 +217,7 @@ static bool ctrl_complete(struct run *r)
 	r->data[p.sq][p.cid] = mix(p.token);
 	cqe->dw0 = snv_le32((uint32_t)p.token);
 	cqe->dw1 = snv_le32(p.token >> 32);
-	cqe->dw2 = snv_le32(r->csq[p.sq].head | (p.sq + 1) << 16);
+	cqe->dw2 = snv_le32(r->csq[p.sq].head | (p.sq + 1) << SNV_CQE_DW2_SQID_SHIFT);
 	__atomic_store_n((uint32_t *)&cqe->dw3,
 			 (uint32_t)snv_le32(p.cid | r->cphase << 16 | (p.token & 0x7fff) << 17),
 			 __ATOMIC_RELEASE);
@@ -323,15 +325,15 @@ static bool reap(struct run *r)
 		return false;
 	dw2 = snv_le32_get(cqe->dw2);
 	token = snv_le32_get(cqe->dw0) | (uint64_t)snv_le32_get(cqe->dw1) << 32;
-	q = (dw2 >> 16) - 1;
-	cid = dw3 & 0xffff;
+	q = (dw2 >> SNV_CQE_DW2_SQID_SHIFT) - 1;
+	cid = dw3 & SNV_CQE_DW3_CID;
 	if (q >= r->sqs || !__atomic_load_n(&r->used[q][cid], __ATOMIC_ACQUIRE))
 		fail(r, "a completion without a command");
-	else if (r->want[q][cid] != token || dw3 >> 17 != (token & 0x7fff))
+	else if (r->want[q][cid] != token || dw3 >> SNV_CQE_DW3_STATUS_SHIFT != (token & 0x7fff))
 		fail(r, "another command's completion");
 	else if (r->data[q][cid] != mix(token))
 		fail(r, "data older than its completion");
-	else if (!snv_sq_fetched(&r->sq[q], dw2 & 0xffff))
+	else if (!snv_sq_fetched(&r->sq[q], dw2 & SNV_CQE_DW2_SQHD))
 		fail(r, "SQHD refused");
 	else
 		__atomic_store_n(&r->used[q][cid], 0, __ATOMIC_RELEASE);
@@ -387,7 +389,7 @@ static struct snv_db host_db(const struct run *r, struct ctrl_db *db)
 				r->shadow ? &db->eventidx : NULL };
 }
 
-/* The queues as after Create: rings of zeros, every index 0; positions half a run from their end. */
+/* The queues as after Create: zeros, every index 0; positions half a run from their end. */
 static void set_up(struct run *r)
 {
 	uint64_t each = (uint64_t)r->commands * r->producers / r->sqs;
@@ -425,35 +427,36 @@ static void tear_down(struct run *r)
 	free(r->cring);
 }
 
-static void test(const struct run *what)
+static void test(struct run *r)
 {
-	struct run r = *what;
 	struct producer who[PRODUCERS];
 	pthread_t thread[PRODUCERS + 2];
 	uint32_t dw3;
 	bool pass;
 
 	alarm(DEADLINE);
-	set_up(&r);
-	start(&thread[0], controller, &r);
-	start(&thread[1], reaper, &r);
-	for (uint32_t i = 0; i < r.producers; i++) {
-		who[i] = (struct producer){ &r, i };
+	set_up(r);
+	start(&thread[0], controller, r);
+	start(&thread[1], reaper, r);
+	for (uint32_t i = 0; i < r->producers; i++) {
+		who[i] = (struct producer){ r, i };
 		start(&thread[2 + i], produce, &who[i]);
 	}
-	for (uint32_t i = 0; i <= r.producers; i++)
+	for (uint32_t i = 0; i <= r->producers; i++)
 		pthread_join(thread[1 + i], NULL);
-	__atomic_store_n(&r.stop, 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&r->stop, 1, __ATOMIC_RELEASE);
 	pthread_join(thread[0], NULL);
 
-	pass = !r.error && !snv_cq_peek(&r.cq, &dw3) && r.cq.rung == r.cq.head;
-	for (uint32_t q = 0; q < r.sqs; q++)
-		pass &= r.sq[q].reserved == r.sq[q].published && r.sq[q].head == r.sq[q].reserved;
-	ok(pass, "%u SQ of %u, CQ of %u, %u producers, %s doorbells%s%s", r.sqs, r.entries, r.cq_entries,
-	   r.producers, r.shadow ? "shadow" : "plain", r.error ? ": " : "", r.error ? r.error : "");
-	full += r.full;
-	slept += r.slept;
-	tear_down(&r);
+	pass = !r->error && !snv_cq_peek(&r->cq, &dw3) && r->cq.rung == r->cq.head;
+	for (uint32_t q = 0; q < r->sqs; q++)
+		pass &= r->sq[q].reserved == r->sq[q].published &&
+			r->sq[q].reserved == r->sq[q].head;
+	ok(pass, "%u SQ of %u, CQ of %u, %u producers, %s doorbells%s%s", r->sqs, r->entries,
+	   r->cq_entries, r->producers, r->shadow ? "shadow" : "plain", r->error ? ": " : "",
+	   r->error ? r->error : "");
+	full += r->full;
+	slept += r->slept;
+	tear_down(r);
 }
 
 static void deadline(int sig)
@@ -466,28 +469,36 @@ static void deadline(int sig)
 
 int main(void)
 {
-	static const struct run cases[] = {
-		{ .entries = 2, .cq_entries = 2, .sqs = 1, .producers = 1, .commands = 5000 },
-		{ .entries = 2, .cq_entries = 3, .sqs = 1, .producers = 3, .commands = 2000 },
-		{ .entries = 3, .cq_entries = 2, .sqs = 1, .producers = 3, .commands = 3000 },
-		{ .entries = 3, .cq_entries = 64, .sqs = 2, .producers = 3, .commands = 3000 },
-		{ .entries = 5, .cq_entries = 3, .sqs = 1, .producers = 3, .commands = 5000 },
-		{ .entries = 5, .cq_entries = 7, .sqs = 2, .producers = 3, .commands = 5000 },
-		{ .entries = 64, .cq_entries = 64, .sqs = 1, .producers = 3, .commands = 10000 },
-		{ .entries = 64, .cq_entries = 2, .sqs = 1, .producers = 3, .commands = 3000 },
-		{ .entries = 64, .cq_entries = 127, .sqs = 2, .producers = 3, .commands = 10000 },
-		{ .entries = 1000, .cq_entries = 1000, .sqs = 1, .producers = 3, .commands = 20000 },
-		{ .entries = 1000, .cq_entries = 7, .sqs = 2, .producers = 3, .commands = 5000 },
-		{ .entries = 65536, .cq_entries = 65536, .sqs = 1, .producers = 3, .commands = 50000 },
-		{ .entries = 65536, .cq_entries = 1000, .sqs = 1, .producers = 1, .commands = 140000 },
+	static const struct {
+		uint32_t entries, cq_entries, sqs, producers, commands;
+	} cases[] = {
+		{ 2, 2, 1, 1, 5000 },
+		{ 2, 3, 1, 3, 2000 },
+		{ 3, 2, 1, 3, 3000 },
+		{ 3, 64, 2, 3, 3000 },
+		{ 5, 3, 1, 3, 5000 },
+		{ 5, 7, 2, 3, 5000 },
+		{ 64, 64, 1, 3, 10000 },
+		{ 64, 2, 1, 3, 3000 },
+		{ 64, 127, 2, 3, 10000 },
+		{ 1000, 1000, 1, 3, 20000 },
+		{ 1000, 7, 2, 3, 5000 },
+		{ 65536, 65536, 1, 3, 50000 },
+		{ 65536, 1000, 1, 1, 140000 },
 	};
 
 	signal(SIGALRM, deadline);
 	for (size_t i = 0; i < COUNT(cases); i++) {
-		struct run r = cases[i];
-
 		for (int shadow = 0; shadow < 2; shadow++) {
-			r.shadow = shadow;
+			struct run r = {
+				.entries = cases[i].entries,
+				.cq_entries = cases[i].cq_entries,
+				.sqs = cases[i].sqs,
+				.producers = cases[i].producers,
+				.commands = cases[i].commands,
+				.shadow = shadow,
+			};
+
 			test(&r);
 		}
 	}
