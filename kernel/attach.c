@@ -23,10 +23,7 @@
 
 /* Exported by nvme_core, whose own header is not installed. The same in 6.1 and 6.12. */
 struct nvme_ctrl *nvme_ctrl_from_file(struct file *file);
-int nvme_submit_sync_cmd(struct request_queue *q, struct nvme_command *cmd, void *buf,
-			 unsigned int len);
-int nvme_get_features(struct nvme_ctrl *ctrl, unsigned int fid, unsigned int dword11, void *buf,
-		      size_t len, u32 *result);
+void nvme_init_request(struct request *req, struct nvme_command *cmd);
 MODULE_IMPORT_NS(NVME_TARGET_PASSTHRU);
 
 /* Registers that we read: NVMe Base 2.0 section 3.1.3. */
@@ -40,6 +37,7 @@ static struct {
 	bool known;
 	u32 admin_q, admin_tagset, dev, device, queue_count, state, cap;
 	u32 pci_ctrl, pci_dev, online_queues, dbbuf_dbs, dbbuf_eis;
+	u32 req_flags, req_status, req_result, req_usercmd;
 	u32 live, resetting, connecting, deleting, deleting_noio, dead;
 } layout;
 
@@ -59,18 +57,22 @@ static const struct {
 	{ "nvme_dev", "online_queues", "u32", &layout.online_queues },
 	{ "nvme_dev", "dbbuf_dbs", "u32 *", &layout.dbbuf_dbs },
 	{ "nvme_dev", "dbbuf_eis", "u32 *", &layout.dbbuf_eis },
+	{ "nvme_request", "flags", "u8", &layout.req_flags },
+	{ "nvme_request", "status", "u16", &layout.req_status },
+	{ "nvme_request", "result", "union nvme_result", &layout.req_result },
 };
 
 static const struct {
 	const char *name;
 	u32 *value;
-} layout_states[] = {
+} layout_values[] = {
 	{ "NVME_CTRL_LIVE", &layout.live },
 	{ "NVME_CTRL_RESETTING", &layout.resetting },
 	{ "NVME_CTRL_CONNECTING", &layout.connecting },
 	{ "NVME_CTRL_DELETING", &layout.deleting },
 	{ "NVME_CTRL_DELETING_NOIO", &layout.deleting_noio },
 	{ "NVME_CTRL_DEAD", &layout.dead },
+	{ "NVME_REQ_USERCMD", &layout.req_usercmd },
 };
 
 /* Guards snvme_ctrls (readers: RCU), users, left-over sessions, and session lists' traversal. */
@@ -92,14 +94,11 @@ static void *snvme_pci_private(struct nvme_ctrl *nctrl)
 	return (void *)nctrl - layout.pci_ctrl;
 }
 
-/* Learn the layout once; it is that of the running kernel. With snvme_lock held. */
-static int snvme_layout_learn(void)
+static int snvme_layout_read(void)
 {
 	struct snvme_btf vmlinux = {}, nvme = {}, *btf = &nvme;
 	int ret;
 
-	if (layout.known)
-		return 0;
 	ret = snvme_btf_load(&vmlinux, "/sys/kernel/btf/vmlinux", NULL);
 	if (ret) {
 		pr_err("this kernel publishes no type information (/sys/kernel/btf/vmlinux: %d); attaching needs it\n",
@@ -125,34 +124,81 @@ static int snvme_layout_learn(void)
 			goto out;
 		}
 	}
-	for (int i = 0; i < ARRAY_SIZE(layout_states); i++) {
-		ret = snvme_btf_enumerator(btf, layout_states[i].name, layout_states[i].value);
+	for (int i = 0; i < ARRAY_SIZE(layout_values); i++) {
+		ret = snvme_btf_enumerator(btf, layout_values[i].name, layout_values[i].value);
 		if (ret) {
-			pr_err("this kernel's nvme driver has no state %s; it cannot be shared\n",
-			       layout_states[i].name);
+			pr_err("this kernel's nvme driver has no %s; it cannot be shared\n",
+			       layout_values[i].name);
 			goto out;
 		}
 	}
-	layout.known = true;
+	smp_store_release(&layout.known, true);
 out:
 	snvme_btf_free(&nvme);
 	snvme_btf_free(&vmlinux);
 	return ret ? -EOPNOTSUPP : 0;
 }
 
+/* In a worker, because its root is the system's, whatever the caller's is. */
+static void snvme_layout_work(struct work_struct *work)
+{
+	if (!layout.known)
+		snvme_layout_read();
+}
+static DECLARE_WORK(snvme_layout, snvme_layout_work);
+
+/* Learn the layout once; it is that of the running kernel. With no lock held. */
+static int snvme_layout_learn(void)
+{
+	if (smp_load_acquire(&layout.known))
+		return 0;
+	queue_work(snvme_wq, &snvme_layout);
+	flush_work(&snvme_layout);
+	return smp_load_acquire(&layout.known) ? 0 : -EOPNOTSUPP;
+}
+
+/**
+ * snvme_driver_live() - does the driver take commands now?
+ * @ctrl: the controller, with its lock held and the driver bound
+ */
+bool snvme_driver_live(const struct snvme_ctrl *ctrl)
+{
+	return PEEK(ctrl->nctrl, u32, layout.state) == layout.live &&
+	       !pci_channel_offline(ctrl->pdev);
+}
+
 /**
  * snvme_admin() - send an admin command through the driver's queue, and wait
  * @ctrl: the controller, with its lock held and the driver bound
  * @cmd: the command; its data pointers go out as they are, because there is no data buffer
+ * @result: out: dword 0 of the completion, or NULL
  * Return: 0, a negative errno, or the status: SCT << 8 | SC
+ *
+ * Marked as a user's command, it fails with a path error when the driver is not live at the moment
+ * it would be sent: none of ours gets between the driver's own while it sets the controller up.
  */
-int snvme_admin(struct snvme_ctrl *ctrl, struct nvme_command *cmd)
+int snvme_admin(struct snvme_ctrl *ctrl, struct nvme_command *cmd, u32 *result)
 {
+	struct request *req;
+	void *priv;
 	int ret;
 
 	lockdep_assert_held(&ctrl->lock);
-	ret = nvme_submit_sync_cmd(ctrl->admin_q, cmd, NULL, 0);
-	return ret > 0 ? ret & 0x7ff : ret;
+	/* What waits while the driver resets would wait with our lock held. */
+	if (!snvme_driver_live(ctrl))
+		return -EAGAIN;
+	req = blk_mq_alloc_request(ctrl->admin_q, REQ_OP_DRV_OUT, 0);
+	if (IS_ERR(req))
+		return PTR_ERR(req);
+	nvme_init_request(req, cmd);
+	priv = blk_mq_rq_to_pdu(req);
+	*(u8 *)(priv + layout.req_flags) |= layout.req_usercmd;
+	blk_execute_rq(req, false);
+	ret = PEEK(priv, u16, layout.req_status) & 0x7ff;
+	if (result)
+		*result = le32_to_cpu(PEEK(priv, __le32, layout.req_result));
+	blk_mq_free_request(req);
+	return ret;
 }
 
 /* Queue identifiers that are the driver's own: 1 to this. With ctrl->lock held, driver bound. */
@@ -172,16 +218,21 @@ u32 snvme_driver_queues(const struct snvme_ctrl *ctrl)
  */
 int snvme_update_grant(struct snvme_ctrl *ctrl)
 {
+	struct nvme_command cmd = {};
 	u64 epoch = READ_ONCE(ctrl->epoch);
 	u32 result;
 	int ret;
 
 	if (ctrl->granted_epoch == epoch + 1)
 		return 0;
-	ret = nvme_get_features(ctrl->nctrl, NVME_FEAT_NUM_QUEUES, 0, NULL, 0, &result);
+	cmd.features.opcode = nvme_admin_get_features;
+	cmd.features.fid = cpu_to_le32(NVME_FEAT_NUM_QUEUES);
+	ret = snvme_admin(ctrl, &cmd, &result);
+	if (ret < 0)
+		return -EAGAIN;
 	if (ret) {
 		dev_err(&ctrl->pdev->dev, "snvme: asking for the number of queues failed: %d\n", ret);
-		return ret < 0 || READ_ONCE(ctrl->epoch) != epoch ? -EAGAIN : -EIO;
+		return READ_ONCE(ctrl->epoch) != epoch ? -EAGAIN : -EIO;
 	}
 	ctrl->granted_sq = (result & 0xffff) + 1;
 	ctrl->granted_cq = (result >> 16) + 1;
@@ -207,15 +258,16 @@ static bool snvme_settled(struct snvme_ctrl *ctrl)
 	bool settled;
 
 	spin_lock_irqsave(&ctrl->state_lock, flags);
-	settled = ctrl->quiet == ctrl->epoch;
+	settled = ctrl->quiet == ctrl->epoch || ctrl->state == SNVME_STATE_LIVE;
 	spin_unlock_irqrestore(&ctrl->state_lock, flags);
 	return settled;
 }
 
 /**
- * snvme_wait_quiet() - wait until no dead queue can be written to by the controller any more
+ * snvme_wait_quiet() - wait until a reset, if there is one, is over
  * @ctrl: the controller
- * Return: 0 or -EINTR. It ends: a reset leads to a disabled controller or to the driver's end.
+ * Return: 0 or -EINTR. It ends: a reset leads to a disabled controller, a live one, or the driver's
+ * end.
  */
 int snvme_wait_quiet(struct snvme_ctrl *ctrl)
 {
@@ -249,50 +301,95 @@ static void snvme_ctrl_event(struct snvme_ctrl *ctrl, u32 word, bool quiet)
 	}
 	spin_unlock_irqrestore(&ctrl->state_lock, flags);
 	wake_up_all(&ctrl->wait);
-	if (quiet)
+	if (quiet || word == SNVME_STATE_LIVE)
 		queue_work(snvme_wq, &snvme_reap_work);
 }
 
 /*
- * What a state of the driver's means to us. RESETTING is entered before the controller is disabled,
- * CONNECTING and LIVE after; DEAD after it was disabled for good, or found unplugged. After DELETING
- * the driver disables the controller and lets go: snvme_driver_left() follows.
+ * What a state of the driver's means to us. Not that the controller was disabled: firmware
+ * activation goes through RESETTING and CONNECTING to LIVE with all queues in place. DEAD is entered
+ * after it was disabled for good, or found unplugged. After DELETING the driver disables the
+ * controller and lets go: snvme_driver_left() follows.
  */
 static void snvme_ctrl_state(struct snvme_ctrl *ctrl, u32 state)
 {
 	if (state == layout.live)
-		snvme_ctrl_event(ctrl, SNVME_STATE_LIVE, true);
-	else if (state == layout.resetting)
+		snvme_ctrl_event(ctrl, SNVME_STATE_LIVE, false);
+	else if (state == layout.resetting || state == layout.connecting)
 		snvme_ctrl_event(ctrl, SNVME_STATE_RESET, false);
-	else if (state == layout.connecting)
-		snvme_ctrl_event(ctrl, SNVME_STATE_RESET, true);
 	else if (state == layout.deleting || state == layout.deleting_noio)
 		snvme_ctrl_event(ctrl, SNVME_STATE_GONE, false);
 	else if (state == layout.dead)
 		snvme_ctrl_event(ctrl, SNVME_STATE_GONE, true);
 }
 
+/* A call of nvme_change_ctrl_state(ctrl, new) under way. */
+struct snvme_change {
+	struct nvme_ctrl *nctrl;
+	u32 state;
+};
+
+static int snvme_change_entry(struct kretprobe_instance *ri, struct pt_regs *regs)
+{
+	struct snvme_change *change = (void *)ri->data;
+
+	change->nctrl = (void *)regs_get_kernel_argument(regs, 0);
+	change->state = regs_get_kernel_argument(regs, 1);
+	return 0;
+}
+
 /*
- * Entry of nvme_change_ctrl_state(ctrl, new). That a transition asked for can still be refused does
- * no harm: it is refused only when an earlier one has killed our queues already.
+ * It returns whether the transition was allowed. Two calls may return in another order than they
+ * took effect: so a death is taken from the argument, and what holds now from the driver.
  */
-static int snvme_state_probe(struct kprobe *p, struct pt_regs *regs)
+static int snvme_change_return(struct kretprobe_instance *ri, struct pt_regs *regs)
+{
+	struct snvme_change *change = (void *)ri->data;
+	struct snvme_ctrl *ctrl;
+
+	if (!(regs_return_value(regs) & 0xff))
+		return 0;
+	rcu_read_lock();
+	list_for_each_entry_rcu(ctrl, &snvme_ctrls, node) {
+		if (READ_ONCE(ctrl->nctrl) != change->nctrl)
+			continue;
+		if (change->state != layout.live)
+			snvme_ctrl_state(ctrl, change->state);
+		if (PEEK(change->nctrl, u32, layout.state) == layout.live)
+			snvme_ctrl_state(ctrl, layout.live);
+	}
+	rcu_read_unlock();
+	return 0;
+}
+
+static struct kretprobe snvme_change_probe = {
+	.kp.symbol_name = "nvme_change_ctrl_state",
+	.entry_handler = snvme_change_entry,
+	.handler = snvme_change_return,
+	.data_size = sizeof(struct snvme_change),
+	.maxactive = 64,
+};
+
+/*
+ * Entry of nvme_enable_ctrl(ctrl): the driver has disabled the controller and seen CSTS.RDY go, and
+ * will set CC.EN now. All queues of before are forgotten.
+ */
+static int snvme_enable_entry(struct kprobe *p, struct pt_regs *regs)
 {
 	struct nvme_ctrl *nctrl = (void *)regs_get_kernel_argument(regs, 0);
-	u32 state = regs_get_kernel_argument(regs, 1);
 	struct snvme_ctrl *ctrl;
 
 	rcu_read_lock();
 	list_for_each_entry_rcu(ctrl, &snvme_ctrls, node)
 		if (READ_ONCE(ctrl->nctrl) == nctrl)
-			snvme_ctrl_state(ctrl, state);
+			snvme_ctrl_event(ctrl, SNVME_STATE_RESET, true);
 	rcu_read_unlock();
 	return 0;
 }
 
-static struct kprobe snvme_kprobe = {
-	.symbol_name = "nvme_change_ctrl_state",
-	.pre_handler = snvme_state_probe,
+static struct kprobe snvme_enable_probe = {
+	.symbol_name = "nvme_enable_ctrl",
+	.pre_handler = snvme_enable_entry,
 };
 
 /*
@@ -317,13 +414,15 @@ static void snvme_driver_leaves(struct snvme_ctrl *ctrl)
 {
 	struct snvme_session *s;
 
-	snvme_ctrl_event(ctrl, SNVME_STATE_GONE, false);
+	/* What was pulled out writes nowhere any more, and would answer no command. */
+	snvme_ctrl_event(ctrl, SNVME_STATE_GONE, !pci_device_is_present(ctrl->pdev));
 	list_for_each_entry(s, &ctrl->sessions, node)
 		snvme_queues_delete(s);
 	mutex_lock(&ctrl->lock);
 	down_write(&ctrl->map_lock);
 	ctrl->unbound = true;
-	snvme_zap_doorbells();
+	list_for_each_entry(s, &ctrl->sessions, node)
+		snvme_zap_doorbells(s);
 	up_write(&ctrl->map_lock);
 	WRITE_ONCE(ctrl->nctrl, NULL);
 	mutex_unlock(&ctrl->lock);
@@ -356,19 +455,25 @@ static bool snvme_layout_holds(struct nvme_ctrl *nctrl, struct device *device, s
 	       PEEK(priv, struct device *, layout.pci_dev) == &pdev->dev;
 }
 
-/* A page of the driver's coherent memory, kept alive by a reference of ours; or NULL. */
+/*
+ * Our own address of a page of the driver's coherent memory, kept alive by a reference: behind an
+ * IOMMU the driver's address is a mapping that goes with the driver.
+ */
 static void *snvme_shadow_page(void *va)
 {
-	if (!va || !PAGE_ALIGNED(va))
+	struct page *page;
+
+	if (!va)
 		return NULL;
-	get_page(is_vmalloc_addr(va) ? vmalloc_to_page(va) : virt_to_page(va));
-	return va;
+	page = is_vmalloc_addr(va) ? vmalloc_to_page(va) : virt_to_page(va);
+	get_page(page);
+	return page_address(page);
 }
 
 static void snvme_shadow_put(void *va)
 {
 	if (va)
-		put_page(is_vmalloc_addr(va) ? vmalloc_to_page(va) : virt_to_page(va));
+		put_page(virt_to_page(va));
 }
 
 /* Read what has to be known of the hardware. With device_lock held. */
@@ -453,13 +558,13 @@ static struct snvme_ctrl *snvme_ctrl_get(struct nvme_ctrl *nctrl, struct device 
 	struct snvme_ctrl *ctrl;
 	int ret;
 
-	ret = snvme_layout_learn();
-	if (ret)
-		return ERR_PTR(ret);
 	if (!snvme_layout_holds(nctrl, device, pdev)) {
 		dev_err(&pdev->dev, "snvme: the driver's data does not look as this kernel's type information says\n");
 		return ERR_PTR(-EOPNOTSUPP);
 	}
+	/* Half-way through a reset nothing that is read below means anything. */
+	if (PEEK(nctrl, u32, layout.state) != layout.live || pci_channel_offline(pdev))
+		return ERR_PTR(-EBUSY);
 	list_for_each_entry(ctrl, &snvme_ctrls, node) {
 		if (ctrl->nctrl == nctrl) {
 			ctrl->users++;
@@ -511,12 +616,18 @@ static int snvme_file_ctrl(struct file *file, struct nvme_ctrl **nctrl, struct d
 	}
 	if (S_ISBLK(inode->i_mode)) {
 		struct block_device *bdev = I_BDEV(file->f_mapping->host);
+		struct module *owner = bdev->bd_disk->fops->owner;
 
-		*device = disk_to_dev(bdev->bd_disk)->parent;
-		if (!*device || !(*device)->class || strcmp((*device)->class->name, "nvme"))
+		/* Another driver's disk may have lost its parent. */
+		if (owner && strcmp(owner->name, "nvme_core"))
 			return -ENOTTY;
 		if (bdev_is_partition(bdev))
 			return -EINVAL;
+		*device = disk_to_dev(bdev->bd_disk)->parent;
+		if (!*device || !(*device)->class || strcmp((*device)->class->name, "nvme")) {
+			pr_err("%pg belongs to no single controller; attach by /dev/nvmeN\n", bdev);
+			return -EOPNOTSUPP;
+		}
 		*nctrl = dev_get_drvdata(*device);
 		return *nctrl ? 0 : -ENODEV;
 	}
@@ -554,14 +665,18 @@ int snvme_attach(struct snvme_session *s, int fd)
 		goto out_fput;
 	}
 	pdev = to_pci_dev(device->parent);
+	ret = snvme_layout_learn();
+	if (ret)
+		goto out_fput;
 	ret = -EBUSY;
 	if (test_and_set_bit(0, &s->attaching))
 		goto out_fput;
 
 	device_lock(&pdev->dev);
 	mutex_lock(&snvme_lock);
-	ret = -ENODEV;
-	if (!pdev->dev.driver || strcmp(pdev->dev.driver->name, "nvme"))
+	ret = !pdev->dev.driver ? -ENODEV :
+	      strcmp(pdev->dev.driver->name, "nvme") ? -EOPNOTSUPP : 0;
+	if (ret)
 		goto out_unlock;
 	ctrl = snvme_ctrl_get(nctrl, device, pdev);
 	if (IS_ERR(ctrl)) {
@@ -569,8 +684,8 @@ int snvme_attach(struct snvme_session *s, int fd)
 		goto out_unlock;
 	}
 	/*
-	 * The probe sees a change before the driver makes it: one that was probed before the controller
-	 * was listed shows in the driver's own state by the time that an admin command has returned.
+	 * A change that was made before the controller was listed shows in the driver's own state by
+	 * the time that an admin command has returned; one after it is probed.
 	 */
 	mutex_lock(&ctrl->lock);
 	ret = READ_ONCE(ctrl->state) == SNVME_STATE_LIVE ? snvme_update_grant(ctrl) : -EAGAIN;
@@ -631,26 +746,30 @@ int __init snvme_attach_init(void)
 	snvme_wq = alloc_workqueue("snvme", 0, 0);
 	if (!snvme_wq)
 		return -ENOMEM;
-	ret = register_kprobe(&snvme_kprobe);
-	if (ret) {
-		pr_err("the nvme driver's state cannot be watched (kprobe: %d); CONFIG_KPROBES is needed\n",
-		       ret);
+	ret = register_kretprobe(&snvme_change_probe);
+	if (ret)
 		goto out_wq;
-	}
+	ret = register_kprobe(&snvme_enable_probe);
+	if (ret)
+		goto out_kretprobe;
 	ret = bus_register_notifier(&pci_bus_type, &snvme_bus_nb);
 	if (ret)
 		goto out_kprobe;
 	return 0;
 out_kprobe:
-	unregister_kprobe(&snvme_kprobe);
+	unregister_kprobe(&snvme_enable_probe);
+out_kretprobe:
+	unregister_kretprobe(&snvme_change_probe);
 out_wq:
 	destroy_workqueue(snvme_wq);
+	pr_err("the nvme driver cannot be watched (%d); CONFIG_KRETPROBES is needed\n", ret);
 	return ret;
 }
 
 void snvme_attach_exit(void)
 {
 	bus_unregister_notifier(&pci_bus_type, &snvme_bus_nb);
-	unregister_kprobe(&snvme_kprobe);
+	unregister_kprobe(&snvme_enable_probe);
+	unregister_kretprobe(&snvme_change_probe);
 	destroy_workqueue(snvme_wq);
 }

@@ -195,7 +195,7 @@ static const struct btf_type *btf_unqualified(const struct snvme_btf *btf, u32 i
 	return NULL;
 }
 
-/* Is type @id what @want says: "struct S", "struct S *", "u32 *", "u32" or "u64" (by size)? */
+/* Is type @id what @want says: "struct S", "struct S *", "union U", "u32 *", or "u8" to "u64"? */
 static bool btf_is(const struct snvme_btf *btf, u32 id, const char *want)
 {
 	const struct btf_type *t = btf_unqualified(btf, id);
@@ -214,6 +214,8 @@ static bool btf_is(const struct snvme_btf *btf, u32 id, const char *want)
 		len -= 2;
 	}
 	kind = BTF_INFO_KIND(t->info);
+	if (!strncmp(want, "union ", 6))
+		return kind == BTF_KIND_UNION && !strcmp(btf_name(btf, t->name_off), want + 6);
 	if (!strncmp(want, "struct ", 7)) {
 		/* A module that only points to a structure may know it as a forward declaration. */
 		if (kind != BTF_KIND_STRUCT && kind != BTF_KIND_FWD)
@@ -221,7 +223,8 @@ static bool btf_is(const struct snvme_btf *btf, u32 id, const char *want)
 		name = btf_name(btf, t->name_off);
 		return strlen(name) == len - 7 && !strncmp(name, want + 7, len - 7);
 	}
-	size = !strncmp(want, "u64", 3) ? 8 : 4;
+	size = !strncmp(want, "u64", 3) ? 8 : !strncmp(want, "u16", 3) ? 2 :
+	       !strncmp(want, "u8", 2) ? 1 : 4;
 	return (kind == BTF_KIND_INT || kind == BTF_KIND_ENUM) && t->size == size;
 }
 
@@ -260,7 +263,8 @@ int snvme_btf_member(const struct snvme_btf *btf, const char *strct, const char 
 			return 0;
 		}
 	}
-	return -ENOENT;
+	/* What the module shares with a core that is built in is described there. */
+	return btf->base ? snvme_btf_member(btf->base, strct, member, type, offset) : -ENOENT;
 }
 
 /**
@@ -285,5 +289,5 @@ int snvme_btf_enumerator(const struct snvme_btf *btf, const char *name, u32 *val
 			return 0;
 		}
 	}
-	return -ENOENT;
+	return btf->base ? snvme_btf_enumerator(btf->base, name, value) : -ENOENT;
 }

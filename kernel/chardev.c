@@ -23,9 +23,6 @@ static_assert(sizeof(struct snvme_state_page) == 4096);
 /* Sessions whose file is closed while the controller may still know their queues. */
 static LIST_HEAD(snvme_left_over);
 
-/* All files share it, so zapping is coarse: whoever may still see his page faults it in again. */
-static struct address_space *snvme_mapping;
-
 static void vma_flags(struct vm_area_struct *vma, vm_flags_t set, vm_flags_t clear)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
@@ -35,13 +32,15 @@ static void vma_flags(struct vm_area_struct *vma, vm_flags_t set, vm_flags_t cle
 #endif
 }
 
-/* Take the doorbells out of all address spaces; map_lock keeps them from coming back. */
-void snvme_zap_doorbells(void)
+/*
+ * Take a session's doorbells out of all address spaces; map_lock keeps them from coming back. The
+ * mapping is shared by all files of the device node: whoever may still see his page faults it in
+ * again.
+ */
+void snvme_zap_doorbells(struct snvme_session *s)
 {
-	struct address_space *mapping = READ_ONCE(snvme_mapping);
-
-	if (mapping)
-		unmap_mapping_range(mapping, snvme_mmap_offset(SNVME_MMAP_KIND_DOORBELL, 0),
+	if (s->mapping)
+		unmap_mapping_range(s->mapping, snvme_mmap_offset(SNVME_MMAP_KIND_DOORBELL, 0),
 				    snvme_mmap_offset(SNVME_MMAP_KIND_MEM, 0) -
 				    snvme_mmap_offset(SNVME_MMAP_KIND_DOORBELL, 0), 1);
 }
@@ -54,10 +53,11 @@ static void snvme_session_free(struct snvme_session *s)
 	if (s->ctrl) {
 		snvme_queues_free(s);
 		snvme_mems_release(s);
-		xa_for_each(&s->mems, i, mem)
-			kfree(mem);
+		/* Until here the driver's end may look at the session, and its memory. */
 		snvme_detach(s);
 	}
+	xa_for_each(&s->mems, i, mem)
+		kfree(mem);
 	xa_destroy(&s->mems);
 	xa_destroy(&s->queues);
 	free_page((unsigned long)s->state);
@@ -99,7 +99,7 @@ static int snvme_open(struct inode *inode, struct file *file)
 	mutex_init(&s->lock);
 	xa_init_flags(&s->mems, XA_FLAGS_ALLOC1);
 	xa_init_flags(&s->queues, XA_FLAGS_ALLOC1);
-	WRITE_ONCE(snvme_mapping, file->f_mapping);
+	s->mapping = file->f_mapping;
 	file->private_data = s;
 	return 0;
 }
@@ -113,6 +113,9 @@ static int snvme_release(struct inode *inode, struct file *file)
 {
 	struct snvme_session *s = file->private_data;
 
+	mutex_lock(&snvme_lock);
+	s->mapping = NULL;		/* it goes with the file's inode */
+	mutex_unlock(&snvme_lock);
 	if (!s->ctrl || snvme_queues_delete(s)) {
 		snvme_session_free(s);
 		return 0;
@@ -131,6 +134,8 @@ static int snvme_ioc_info(struct snvme_session *s, struct snvme_info *info)
 	unsigned long flags;
 	int ret = 0;
 
+	if (memchr_inv(info->reserved, 0, sizeof(info->reserved)))
+		return -EINVAL;
 	memset(info, 0, sizeof(*info));
 	info->size = sizeof(*info);
 	info->abi_version = SNVME_ABI_VERSION;
@@ -248,11 +253,6 @@ static bool snvme_owns_doorbell(struct snvme_session *s, unsigned long page)
 	return owns;
 }
 
-static unsigned long snvme_shadow_pfn(void *va)
-{
-	return is_vmalloc_addr(va) ? vmalloc_to_pfn(va) : page_to_pfn(virt_to_page(va));
-}
-
 static vm_fault_t snvme_doorbell_fault(struct vm_fault *vmf)
 {
 	struct vm_area_struct *vma = vmf->vma;
@@ -267,9 +267,9 @@ static vm_fault_t snvme_doorbell_fault(struct vm_fault *vmf)
 		/* Whoever was about to ring goes on, and learns of it from the state word. */
 		pfn = page_to_pfn(virt_to_page(s->scratch));
 	else if (offset >> SNVME_MMAP_KIND_SHIFT == SNVME_MMAP_KIND_SHADOW)
-		pfn = snvme_shadow_pfn(ctrl->shadow);
+		pfn = page_to_pfn(virt_to_page(ctrl->shadow));
 	else if (offset >> SNVME_MMAP_KIND_SHIFT == SNVME_MMAP_KIND_EVENTIDX)
-		pfn = snvme_shadow_pfn(ctrl->eventidx);
+		pfn = page_to_pfn(virt_to_page(ctrl->eventidx));
 	else
 		pfn = (ctrl->bar >> PAGE_SHIFT) +
 		      (vma->vm_pgoff & ((1UL << (SNVME_MMAP_KIND_SHIFT - PAGE_SHIFT)) - 1));

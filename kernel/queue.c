@@ -120,7 +120,7 @@ static int snvme_send_create(struct snvme_ctrl *ctrl, struct snvme_queue *q, u32
 		cmd.create_sq.sq_flags = cpu_to_le16(NVME_QUEUE_PHYS_CONTIG | NVME_SQ_PRIO_MEDIUM);
 		cmd.create_sq.cqid = cpu_to_le16(q->cq->qid);
 	}
-	return snvme_admin(ctrl, &cmd);
+	return snvme_admin(ctrl, &cmd, NULL);
 }
 
 /* Try to have the controller forget @q; q->deleted says whether it has. ctrl->lock is held. */
@@ -136,10 +136,10 @@ static void snvme_delete(struct snvme_ctrl *ctrl, struct snvme_queue *q)
 	cmd.delete_queue.opcode = q->type == SNVME_QUEUE_CQ ? nvme_admin_delete_cq :
 							      nvme_admin_delete_sq;
 	cmd.delete_queue.qid = cpu_to_le16(q->qid);
-	ret = snvme_admin(ctrl, &cmd);
+	ret = snvme_admin(ctrl, &cmd, NULL);
 	/* A controller that was reset meanwhile does not know the identifier any more. */
 	q->deleted = !ret || ret == INVALID_QID || snvme_is_quiet(ctrl, q->epoch);
-	if (!q->deleted)
+	if (!q->deleted && ret > 0 && !STATUS_PATH(ret))
 		dev_err(&ctrl->pdev->dev, "snvme: deleting %s %u failed: %d\n",
 			q->type == SNVME_QUEUE_CQ ? "CQ" : "SQ", q->qid, ret);
 }
@@ -190,6 +190,7 @@ static int snvme_create(struct snvme_session *s, struct snvme_queue *q, u32 entr
 
 	do {
 		u32 id = snvme_free_id(ctrl, q->type, below);
+		u32 *shadow = NULL, *eventidx = NULL, was[2];
 
 		if (!id)
 			return -ENOSPC;
@@ -197,8 +198,10 @@ static int snvme_create(struct snvme_session *s, struct snvme_queue *q, u32 entr
 			u32 entry = snvme_shadow_entry(ctrl, q->type, id);
 
 			/* What the identifier's last owner left there is not our tail. */
-			WRITE_ONCE(*(u32 *)(ctrl->shadow + entry), 0);
-			WRITE_ONCE(*(u32 *)(ctrl->eventidx + entry), 0);
+			shadow = ctrl->shadow + entry;
+			eventidx = ctrl->eventidx + entry;
+			was[0] = xchg(shadow, 0);
+			was[1] = xchg(eventidx, 0);
 		}
 		snvme_take_id(ctrl, q, id);
 		ret = snvme_send_create(ctrl, q, entries, ring);
@@ -207,8 +210,14 @@ static int snvme_create(struct snvme_session *s, struct snvme_queue *q, u32 entr
 		/* In use by someone that the driver's own count does not show: leave it alone. */
 		snvme_put_id(ctrl, q);
 		below = id;
+		if (shadow) {
+			WRITE_ONCE(*shadow, was[0]);
+			WRITE_ONCE(*eventidx, was[1]);
+		}
 	} while (1);
 
+	if (ret < 0)		/* never sent */
+		return ret == -ENOMEM ? ret : -EAGAIN;
 	if (ret > 0 && !STATUS_PATH(ret)) {
 		dev_err(&ctrl->pdev->dev, "snvme: controller refuses %s %u of %u entries: status %#x\n",
 			q->type == SNVME_QUEUE_CQ ? "CQ" : "SQ", q->qid, entries, ret);

@@ -47,8 +47,8 @@ struct nvme_ctrl;
  * @bar: physical address of BAR0
  * @bar_len: its length
  * @iommu: DMA is translated
- * @shadow: the driver's shadow doorbell page, or NULL
- * @eventidx: its EventIdx page, or NULL
+ * @shadow: the driver's shadow doorbell page, by a kernel address of our own, or NULL
+ * @eventidx: its EventIdx page, likewise
  * @lock: guards what follows, and is held over each of our admin commands
  * @sq_ids: submission queue identifiers in use through us
  * @cq_ids: likewise for completion queues
@@ -114,6 +114,7 @@ struct snvme_ctrl {
  * @ctrl: set once, by a release store at the end of attaching; readers acquire
  * @node: in snvme_ctrl.sessions; guarded by its state_lock
  * @left_over: in snvme_left_over once the file is closed; guarded by snvme_lock
+ * @mapping: what its file's mappings hang off; NULL once it is closed; guarded by snvme_lock
  * @state: the state page; words written under snvme_ctrl.state_lock
  * @scratch: what the doorbell mappings show after the driver let go
  * @mems: handle -> struct snvme_memory
@@ -125,6 +126,7 @@ struct snvme_session {
 	struct snvme_ctrl *ctrl;
 	struct list_head node;
 	struct list_head left_over;
+	struct address_space *mapping;
 	struct snvme_state_page *state;
 	void *scratch;
 	struct xarray mems;
@@ -195,7 +197,8 @@ int snvme_attach(struct snvme_session *s, int fd);
 void snvme_detach(struct snvme_session *s);
 bool snvme_is_quiet(struct snvme_ctrl *ctrl, u64 epoch);
 int snvme_wait_quiet(struct snvme_ctrl *ctrl);
-int snvme_admin(struct snvme_ctrl *ctrl, struct nvme_command *cmd);
+bool snvme_driver_live(const struct snvme_ctrl *ctrl);
+int snvme_admin(struct snvme_ctrl *ctrl, struct nvme_command *cmd, u32 *result);
 int snvme_update_grant(struct snvme_ctrl *ctrl);
 u32 snvme_driver_queues(const struct snvme_ctrl *ctrl);
 int snvme_attach_init(void);
@@ -233,7 +236,7 @@ static inline u64 snvme_mmap_offset(enum snvme_mmap_kind kind, u64 page)
 	return (u64)kind << SNVME_MMAP_KIND_SHIFT | page << PAGE_SHIFT;
 }
 
-void snvme_zap_doorbells(void);
+void snvme_zap_doorbells(struct snvme_session *s);
 void snvme_reap_left_over(void);
 
 #endif /* SNVME_H */
