@@ -169,7 +169,7 @@ check-guest: deps
 
 .PHONY: do-check-guest
 do-check-guest: all guest-modules $(GUEST_BIN) guest-tests
-	$(Q)$(PROVE) $(GUEST_RUNS)
+	$(Q)$(PROVE) -j2 $(GUEST_RUNS)
 
 .PHONY: guest-tests
 guest-tests: $(GUEST_RUNS)

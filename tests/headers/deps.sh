@@ -1,0 +1,62 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# Who may include whom (doc/architecture.md), the licence line of each file, and prefixes.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+n=0 failed=0
+
+# none NAME FOUND: ok if nothing was found; else what.
+none() {
+	local found=$2
+
+	n=$((n + 1))
+	if [ -z "$found" ]; then
+		echo "ok $n - $1"
+	else
+		echo "not ok $n - $1"
+		sed 's/^/# /' <<<"$found"
+		failed=1
+	fi
+}
+
+# includes DIR...: "FILE HEADER" for each #include.
+includes() {
+	find "$@" -name '*.[ch]' -o -name '*.cu' | xargs -r grep -HE '^[[:space:]]*#[[:space:]]*include' |
+		sed -E 's/^([^:]*):.*[<"]([^>"]*)[>"].*/\1 \2/'
+}
+
+none "uapi includes only <linux/*>" "$(includes include/uapi | grep -v ' linux/')"
+none "core includes uapi and the language, nothing else" "$(includes core |
+	grep -Ev ' (linux|asm)/| snvme/(ioctl|nvme)\.h$| (hal|ring|prp|extent)\.h$' |
+	grep -Ev ' (errno|stdbool|string|sched)\.h$')"
+inside='(snvme/(nvme|ioctl)|hal|ring|prp|extent|lib)\.h'
+none "the public header includes nothing of the inside" "$(includes include/snvme | grep -E " $inside")"
+none "kernel does not know lib" "$(includes kernel | grep -E ' (snvme/snvme|lib|tool)\.h|/lib')"
+none "lib does not know kernel" "$(includes lib | grep -E 'kernel/|tool\.h')"
+none "tools include the public header only" "$(includes tools | grep -E " $inside")"
+
+# A licence line first in each file; second where the first is an interpreter's.
+none "a licence line in each file" "$(
+	{ git ls-files 2>/dev/null || find . -type f -not -path './build/*'; } | while read -r file; do
+		case $file in
+		LICENSES/* | *.md | *.map | *.pc.in) continue ;;
+		esac
+		head -n 2 "$file" | grep -q 'SPDX-License-Identifier:' || echo "$file"
+	done)"
+none "the module is GPL-2.0-only" "$(grep -L 'GPL-2.0-only' kernel/*)"
+none "core is GPL-2.0-only OR MIT" "$(grep -LE 'GPL-2.0-only OR MIT' core/*)"
+none "uapi has the syscall note" "$(grep -L 'Linux-syscall-note' include/uapi/snvme/*)"
+
+none "no macro without a prefix in an installed header" "$(
+	grep -hoE '^#[[:space:]]*define[[:space:]]+[A-Za-z_0-9]+' include/snvme/*.h include/uapi/snvme/*.h |
+		awk '{ print $NF }' | grep -Ev '^(_UAPI_)?SNVM?E?_')"
+none "no type without a prefix in an installed header" "$(
+	grep -hoE '^(struct|enum|union)[[:space:]]+[A-Za-z_0-9]+' include/snvme/*.h include/uapi/snvme/*.h |
+		awk '{ print $2 }' | grep -Ev '^snvm?e?_')"
+none "no typedef" "$(grep -rnE '^[[:space:]]*typedef' include core)"
+none "the library exports the header's functions, and no other" "$(
+	comm -3 <(grep -oE '\bsnvme_[a-z_]+\(' include/snvme/snvme.h | tr -d '(' | sort -u) \
+		<(nm -D --defined-only build/libsnvme.so | awk '$2 == "T" { sub("@.*", "", $3); print $3 }' | sort))"
+echo "1..$n"
+exit $failed
