@@ -37,7 +37,7 @@ help:
 	@echo 'make check         tests on this host: no device, no root'
 	@echo 'make check-guest   tests in a virtual machine (KERNEL=6.1 or 6.12, IOMMU=off or on: only that)'
 	@echo 'make bench-guest   stock driver, user queue and both on one emulated SSD'
-	@echo 'make lint          clang-tidy, cppcheck, sparse, mandoc'
+	@echo 'make lint          cppcheck, sparse, mandoc'
 	@echo 'make compile_commands.json, make clean'
 
 # ---- library and tool -------------------------------------------------------------------------
