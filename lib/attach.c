@@ -82,6 +82,9 @@ static int attach_identify(struct snvme_ctrl *ctrl, uint32_t cns, uint32_t nsid,
 	if (ret < 0)
 		ret = -errno;
 	close(fd);
+	/* The name is another controller's once ours has let go of it. */
+	if (SNV_LOAD_RELAXED(&a->state->ctrl_state) == SNVME_STATE_GONE)
+		return -ENODEV;
 	return ret > 0 ? ret & (int)SNV_STATUS_CODE : ret;
 }
 
@@ -237,6 +240,8 @@ int snvme_attach_open(struct snvme_ctrl *ctrl, const char *controller)
 	}
 	ret = call(a->fd, SNVME_IOC_ATTACH, &arg);
 	close(arg.fd);
+	if (ret == -EBUSY)
+		ret = -EAGAIN;		/* a new session is busy only with a reset */
 	if (ret)
 		goto out_close;
 	a->state = map(a->fd, PAGE, SNVME_MMAP_STATE, PROT_READ);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Where a file lies on its NVMe namespace. */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
@@ -9,7 +10,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 #include "lib.h"
 
@@ -20,35 +20,64 @@
 		  FIEMAP_EXTENT_DATA_ENCRYPTED | FIEMAP_EXTENT_NOT_ALIGNED | \
 		  FIEMAP_EXTENT_DATA_INLINE | FIEMAP_EXTENT_DATA_TAIL)
 
-/* The namespace that a file system's device is, or is a partition of, and where it starts on it. */
-static int device_of(dev_t dev, char *name, size_t size, uint64_t *start)
+/* Where a file system lies on a namespace, in bytes. */
+struct place {
+	uint64_t start;
+	uint64_t length;
+};
+
+/* A number of sysfs that counts in 512 bytes, whatever the format of the namespace. */
+static int sectors(const char *device, const char *attribute, uint64_t *bytes)
 {
-	char path[PATH_MAX], real[PATH_MAX];
-	unsigned long long sectors;
-	char *base;
+	char path[PATH_MAX + 16];
+	unsigned long long value;
 	FILE *f;
 	int n;
 
-	*start = 0;
-	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", major(dev), minor(dev));
+	snprintf(path, sizeof(path), "%s/%s", device, attribute);
+	f = fopen(path, "re");
+	if (!f)
+		return -errno;
+	n = fscanf(f, "%llu", &value);
+	fclose(f);
+	*bytes = value * 512;
+	return n == 1 ? 0 : -EIO;
+}
+
+/* The namespace that a file system's device is, or is a partition of, and its place there. */
+static int device_of(unsigned int major, unsigned int minor, char *name, size_t size,
+		     struct place *place)
+{
+	char path[64], real[PATH_MAX];
+	char *base;
+	int ret;
+
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", major, minor);
 	if (!realpath(path, real))
 		return -EOPNOTSUPP;	/* no block device: network, overlay, btrfs, ... */
-	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/start", major(dev), minor(dev));
-	f = fopen(path, "re");
-	if (f) {
-		n = fscanf(f, "%llu", &sectors);
-		fclose(f);
-		if (n != 1)
-			return -EIO;
-		/* sysfs counts in 512 bytes, whatever the format of the namespace. */
-		*start = sectors * 512;
+	ret = sectors(real, "size", &place->length);
+	if (ret)
+		return ret;
+	ret = sectors(real, "start", &place->start);
+	if (ret == 0)
 		*strrchr(real, '/') = 0;	/* a partition lies in its disk's directory */
-	}
+	else if (ret == -ENOENT)
+		place->start = 0;
+	else
+		return ret;
 	base = strrchr(real, '/') + 1;
 	if (strncmp(base, "nvme", 4) || strlen(base) >= size)
 		return -EOPNOTSUPP;
 	strcpy(name, base);
 	return 0;
+}
+
+/* XFS may keep a file's data on a second device, of which stat() does not tell. */
+static bool on_other_device(int fd)
+{
+	struct fsxattr attr;
+
+	return !ioctl(fd, FS_IOC_FSGETXATTR, &attr) && attr.fsx_xflags & FS_XFLAG_REALTIME;
 }
 
 static uint32_t flags_of(uint32_t fiemap)
@@ -58,7 +87,9 @@ static uint32_t flags_of(uint32_t fiemap)
 	       (fiemap & UNMAPPED ? SNVME_EXTENT_UNMAPPED : 0);
 }
 
-static int append(struct snvme_file_map *map, const struct fiemap *fm, uint64_t start)
+/* @flags hold for each extent of the file. */
+static int append(struct snvme_file_map *map, const struct fiemap *fm, const struct place *place,
+		  uint32_t flags)
 {
 	size_t count = map->count + fm->fm_mapped_extents;
 	struct snvme_extent *extents = realloc(map->extents, count * sizeof(*extents));
@@ -68,33 +99,46 @@ static int append(struct snvme_file_map *map, const struct fiemap *fm, uint64_t 
 	map->extents = extents;
 	for (uint32_t i = 0; i < fm->fm_mapped_extents; i++) {
 		const struct fiemap_extent *e = &fm->fm_extents[i];
+		struct snvme_extent *to = &extents[map->count++];
 
-		extents[map->count++] = (struct snvme_extent){
+		*to = (struct snvme_extent){
 			.logical = e->fe_logical,
-			.physical = start + e->fe_physical,
+			.physical = place->start + e->fe_physical,
 			.length = e->fe_length,
-			.flags = flags_of(e->fe_flags),
+			.flags = flags | flags_of(e->fe_flags),
 		};
+		/* A file system of several devices (f2fs) numbers all their blocks in one row. */
+		if (!(to->flags & SNVME_EXTENT_UNMAPPED) &&
+		    (e->fe_physical > place->length ||
+		     e->fe_length > place->length - e->fe_physical))
+			return -EOPNOTSUPP;
 	}
 	return 0;
 }
 
 SNVME_API int snvme_file_map_get(int fd, struct snvme_file_map *map)
 {
+	uint32_t flags = 0;
+	struct place place;
 	struct fiemap *fm;
-	struct stat st;
-	uint64_t start;
+	struct statx st;
 	int ret;
 
 	memset(map, 0, sizeof(*map));
-	if (fstat(fd, &st))
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st))
 		return -errno;
-	if (!S_ISREG(st.st_mode))
+	if (!S_ISREG(st.stx_mode))
 		return -EINVAL;
-	ret = device_of(st.st_dev, map->device, sizeof(map->device), &start);
+	ret = device_of(st.stx_dev_major, st.stx_dev_minor, map->device, sizeof(map->device),
+			&place);
 	if (ret)
 		return ret;
-	map->size = (uint64_t)st.st_size;
+	if (on_other_device(fd))
+		return -EOPNOTSUPP;
+	/* ext4 and others say it here and not in FIEMAP. */
+	if (st.stx_attributes & (STATX_ATTR_ENCRYPTED | STATX_ATTR_COMPRESSED))
+		flags = SNVME_EXTENT_UNMAPPED;
+	map->size = st.stx_size;
 	fm = malloc(sizeof(*fm) + BATCH * sizeof(struct fiemap_extent));
 	if (!fm)
 		return -ENOMEM;
@@ -107,12 +151,12 @@ SNVME_API int snvme_file_map_get(int fd, struct snvme_file_map *map)
 		fm->fm_flags = FIEMAP_FLAG_SYNC;
 		fm->fm_extent_count = BATCH;
 		if (ioctl(fd, FS_IOC_FIEMAP, fm)) {
-			ret = errno == ENOTTY ? -EOPNOTSUPP : -errno;
+			ret = errno == ENOTTY || errno == EBADR ? -EOPNOTSUPP : -errno;
 			break;
 		}
 		if (!fm->fm_mapped_extents)
 			break;
-		ret = append(map, fm, start);
+		ret = append(map, fm, &place, flags);
 		if (ret)
 			break;
 		last = &fm->fm_extents[fm->fm_mapped_extents - 1];

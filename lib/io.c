@@ -28,64 +28,92 @@ static int check_idle(const struct snvme_queue *q)
 	return q->owns_cq && !q->next_on_cq && q->cq->queues == q ? 0 : -EINVAL;
 }
 
-static int transfer(struct snvme_queue *q, uint8_t opcode, uint32_t nsid, const void *buf,
-		    size_t length, uint64_t offset)
+/* q->ns becomes namespace @nsid. The kernel is asked once, not for each transfer. */
+static int look_up(struct snvme_queue *q, uint32_t nsid)
 {
-	struct snvme_ns_info ns;
-	struct snvme_mem *mem;
+	int ret;
+
+	if (q->ns.nsid && q->ns_asked == nsid)
+		return 0;
+	q->ns.nsid = 0;
+	ret = snvme_get_ns(q->ctrl, nsid, &q->ns);
+	q->ns_asked = nsid;
+	return ret;
+}
+
+/* Submit as much as fits of what @next, of @length bytes, starts; it moves on. */
+static int submit_some(struct snvme_queue *q, struct snvme_io *next, uint64_t *length,
+		       uint64_t piece, uint64_t *inflight)
+{
+	struct snvme_io io[BATCH];
+	unsigned int n = 0;
+	int ret;
+
+	for (; *length && n < BATCH && n < q->depth - q->inflight; n++) {
+		next->length = *length < piece ? *length : piece;
+		next->nlb = (uint32_t)(next->length / q->ns.lba_size);
+		io[n] = *next;
+		next->slba += next->nlb;
+		next->offset += next->length;
+		*length -= next->length;
+	}
+	if (!n)
+		return 0;
+	ret = snvme_submit(q, io, n);
+	if (ret < 0)
+		return ret;
+	/* There was room for all: if some are missing, one is malformed. */
+	*inflight += (unsigned int)ret;
+	return (unsigned int)ret < n ? -EINVAL : 0;
+}
+
+static int transfer(struct snvme_queue *q, uint8_t opcode, uint32_t nsid, const void *buf,
+		    size_t size, uint64_t offset)
+{
+	const struct snvme_ns_info *ns = &q->ns;
 	struct snvme_io io = { .opcode = opcode };
-	uint64_t inflight = 0, piece;
+	uint64_t length = size, inflight = 0, piece;
+	struct snvme_mem *mem;
 	int ret, status = 0;
 
 	ret = check_idle(q);
+	if (!ret)
+		ret = look_up(q, nsid);
 	if (ret)
 		return ret;
-	ret = snvme_get_ns(q->ctrl, nsid, &ns);
-	if (ret)
-		return ret;
-	if (ns.metadata_size)
+	if (ns->metadata_size)
 		return -EOPNOTSUPP;
-	if (length % ns.lba_size || offset % ns.lba_size)
+	if (length % ns->lba_size || offset % ns->lba_size)
 		return -EINVAL;
-	if (offset / ns.lba_size > ns.blocks ||
-	    length / ns.lba_size > ns.blocks - offset / ns.lba_size)
+	if (offset / ns->lba_size > ns->blocks ||
+	    length / ns->lba_size > ns->blocks - offset / ns->lba_size)
 		return -ERANGE;
-	mem = snvme_mem_find(q->ctrl, buf, length);
+	mem = snvme_mem_find(q->ctrl, buf, size);
 	if (!mem)
 		return -EFAULT;
 
 	piece = q->ctrl->fixed.max_transfer;
-	if (piece > 65536ULL * ns.lba_size)
-		piece = 65536ULL * ns.lba_size;
-	piece -= piece % ns.lba_size;
+	if (piece > 65536ULL * ns->lba_size)
+		piece = 65536ULL * ns->lba_size;
+	piece -= piece % ns->lba_size;
 	if (!piece)
 		return -EOPNOTSUPP;
-	io.nsid = ns.nsid;
+	io.nsid = ns->nsid;
 	io.mem = mem;
 	io.offset = (uint64_t)((const char *)buf - (const char *)mem->addr);
+	io.slba = offset / ns->lba_size;
 	/* After a failure nothing more is sent, but all that is in flight comes back first. */
-	while (inflight || (length && !status && !ret)) {
-		while (length && !status && !ret && q->inflight < q->depth) {
-			io.length = length < piece ? length : piece;
-			io.slba = offset / ns.lba_size;
-			io.nlb = (uint32_t)(io.length / ns.lba_size);
-			ret = snvme_submit(q, &io, 1);
-			if (ret < 0)
-				break;
-			ret = 0;
-			inflight++;
-			length -= io.length;
-			offset += io.length;
-			io.offset += io.length;
-		}
+	do {
+		if (!status && !ret)
+			ret = submit_some(q, &io, &length, piece, &inflight);
 		if (inflight) {
 			int lost = reap_some(q, &inflight, &status);
 
 			if (lost)
 				return lost;
 		}
-	}
-	return ret ? ret : status;
+	} while (inflight || (length && !status && !ret));
+	return status ? status : ret;
 }
 
 SNVME_API int snvme_read(struct snvme_queue *q, uint32_t nsid, void *buf, size_t length,
@@ -107,11 +135,11 @@ SNVME_API int snvme_flush(struct snvme_queue *q, uint32_t nsid)
 	int status = 0;
 	int ret = check_idle(q);
 
+	if (!ret)
+		ret = look_up(q, nsid);
 	if (ret)
 		return ret;
-	io.nsid = nsid ? nsid : q->ctrl->default_nsid;
-	if (!io.nsid)
-		return -EINVAL;
+	io.nsid = q->ns.nsid;
 	ret = snvme_submit(q, &io, 1);
 	if (ret < 0)
 		return ret;

@@ -18,7 +18,7 @@
 
 /**
  * struct snvme_transport - a way to reach a controller
- * @close: let go of it; frees ctrl->priv
+ * @close: let go of it: afterwards the controller reaches none of ctrl->mems; frees ctrl->priv
  * @info: fill in the ABI's description of it
  * @identify: Identify command into a buffer of 4,096 bytes; a status, an errno or 0
  * @mem_map: make mem->base reachable; fills mem->handle and mem->map's addresses
@@ -45,9 +45,8 @@ struct snvme_transport {
  * struct snvme_ctrl - an open controller
  * @ops: how it is reached
  * @priv: of @ops
- * @default_nsid: what namespace 0 means; 0 for nothing
+ * @named_nsid: the namespace that it was opened by; 0 for none
  * @page_shift: log2 of the controller's memory page size
- * @id: what Identify said when it was opened
  * @fixed: the part of the public description that does not change
  * @lock: guards the lists
  * @mems: registered memory
@@ -56,7 +55,7 @@ struct snvme_transport {
 struct snvme_ctrl {
 	const struct snvme_transport *ops;
 	void *priv;
-	uint32_t default_nsid;
+	uint32_t named_nsid;
 	uint32_t page_shift;
 	struct snvme_ctrl_info fixed;
 	pthread_mutex_t lock;
@@ -93,6 +92,7 @@ struct snvme_mem {
 /**
  * struct snvme_cq - a completion queue
  * @ring: what the controller writes
+ * @dead: -errno once the ring was seen empty after the queue's death: nothing in it counts any more
  * @handle: of the transport
  * @mem: handle of the ring's memory
  * @bytes: its length
@@ -101,6 +101,7 @@ struct snvme_mem {
  */
 struct snvme_cq {
 	struct snv_cq ring;
+	int dead;
 	uint32_t handle;
 	uint32_t mem;
 	size_t bytes;
@@ -117,7 +118,12 @@ struct snvme_cid {
 
 /**
  * struct snvme_queue - a submission queue and where it reports to
- * @sq: the ring
+ * @ring: the entries
+ * @entries: of them: depth + 1
+ * @tail: next to fill. There is one thread, and a slot is free whenever an identifier is, so that
+ *	this is all there is to know: the head that completions carry is not needed
+ * @state: its state word
+ * @db: the tail doorbell
  * @cq: where it reports to
  * @ctrl: whose
  * @cid: [depth]
@@ -133,9 +139,15 @@ struct snvme_cid {
  * @ring_mem: handle of the ring's memory
  * @ring_bytes: its length
  * @lists: memory of the list pages
+ * @ns: that the last synchronous call was for, as Identify described it then
+ * @ns_asked: what that call named it by; 0 is a name too
  */
 struct snvme_queue {
-	struct snv_sq sq;
+	struct snv_sqe *ring;
+	uint32_t entries;
+	uint32_t tail;
+	const uint32_t *state;
+	struct snv_db db;
 	struct snvme_cq *cq;
 	struct snvme_ctrl *ctrl;
 	struct snvme_cid *cid;
@@ -151,10 +163,13 @@ struct snvme_queue {
 	uint32_t ring_mem;
 	size_t ring_bytes;
 	struct snvme_mem *lists;
+	struct snvme_ns_info ns;
+	uint32_t ns_asked;
 };
 
 int snvme_attach_open(struct snvme_ctrl *ctrl, const char *controller);
 struct snvme_mem *snvme_mem_find(struct snvme_ctrl *ctrl, const void *addr, size_t length);
-int snvme_dead(uint32_t state);
+void snvme_mem_free(struct snvme_mem *mem);
+void snvme_queue_free(struct snvme_queue *q);
 
 #endif /* SNVME_LIB_H */

@@ -89,6 +89,15 @@ SNVME_API size_t snvme_mem_length(const struct snvme_mem *mem)
 	return mem->length;
 }
 
+/* Free what the controller does not reach any more. */
+void snvme_mem_free(struct snvme_mem *mem)
+{
+	if (mem->owned)
+		munmap(mem->addr, mem->length);
+	free(mem->table);
+	free(mem);
+}
+
 SNVME_API int snvme_mem_release(struct snvme_mem *mem)
 {
 	struct snvme_mem **at;
@@ -103,10 +112,7 @@ SNVME_API int snvme_mem_release(struct snvme_mem *mem)
 	*at = mem->next;
 	pthread_mutex_unlock(&ctrl->lock);
 	ctrl->ops->mem_unmap(ctrl, mem);
-	if (mem->owned)
-		munmap(mem->addr, mem->length);
-	free(mem->table);
-	free(mem);
+	snvme_mem_free(mem);
 	return 0;
 }
 

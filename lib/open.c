@@ -47,8 +47,37 @@ static bool pci_name(const char *s)
 	return !s[i];
 }
 
-/* The first entry of @dir that is named like a controller. */
-static int first_controller(const char *dir, char *name, size_t size)
+/* Is @controller on PCIe, with a path ("nvme0c1n2") to the multipath head @head ("nvme0n2")? */
+static bool has_path(const char *controller, const char *head)
+{
+	unsigned int subsystem, ns, a, b, c;
+	char path[64], transport[8] = "";
+	bool found = false;
+	struct dirent *e;
+	FILE *f;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/sys/class/nvme/%.24s/transport", controller);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	if (fscanf(f, "%7s", transport) != 1)
+		transport[0] = 0;
+	fclose(f);
+	*strrchr(path, '/') = 0;
+	d = opendir(path);
+	if (!d)
+		return false;
+	sscanf(head, "nvme%un%u", &subsystem, &ns);
+	while (!found && (e = readdir(d)))
+		found = sscanf(e->d_name, "nvme%uc%un%u", &a, &b, &c) == 3 && a == subsystem &&
+			c == ns;
+	closedir(d);
+	return found && !strcmp(transport, "pcie");
+}
+
+/* The first controller among the entries of @dir; one with a path to @head, if not NULL. */
+static int first_controller(const char *dir, const char *head, char *name, size_t size)
 {
 	DIR *d = opendir(dir);
 	struct dirent *e;
@@ -57,7 +86,8 @@ static int first_controller(const char *dir, char *name, size_t size)
 	if (!d)
 		return -ENOENT;
 	while (ret && (e = readdir(d)))
-		if (nvme_name(e->d_name, false) && strlen(e->d_name) < size) {
+		if (nvme_name(e->d_name, false) && strlen(e->d_name) < size &&
+		    (!head || has_path(e->d_name, head))) {
 			strcpy(name, e->d_name);
 			ret = 0;
 		}
@@ -87,8 +117,8 @@ static int namespace_controller(const char *ns, char *name, size_t size, uint32_
 		strcpy(name, base);
 		return 0;
 	}
-	/* A multipath head hangs off the subsystem; any of its controllers will do. */
-	return first_controller(real, name, size);
+	/* A multipath head hangs off the subsystem: take a controller that it can be reached by. */
+	return first_controller(real, ns, name, size);
 }
 
 /* Resolve what snvme_open() takes to a controller's name and a namespace, 0 for none named. */
@@ -110,12 +140,14 @@ static int resolve(const char *name, char *controller, size_t size, uint32_t *ns
 		if (access(path, F_OK))
 			return -ENOENT;
 		snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/nvme", name);
-		return first_controller(path, controller, size) ? -EOPNOTSUPP : 0;
+		return first_controller(path, NULL, controller, size) ? -EOPNOTSUPP : 0;
 	}
-	if (strchr(base, '/') || !*base)
-		return -EINVAL;
-	if (strchr(base, ':'))
+	/* "vssd:/some/path", and other ways to come. */
+	if (isalpha((unsigned char)*name) &&
+	    name[strspn(name, "abcdefghijklmnopqrstuvwxyz-")] == ':')
 		return -EOPNOTSUPP;
+	if (strpbrk(base, "/:") || !*base)
+		return -EINVAL;
 	snprintf(path, sizeof(path), "/sys/class/block/%.64s/partition", base);
 	if (!access(path, F_OK))
 		return -EINVAL;
@@ -132,14 +164,18 @@ static void text(char *to, const void *from, size_t length)
 		to[--length] = 0;
 }
 
-/* A controller's only active namespace; 0 if there are several or none. */
-static uint32_t only_namespace(struct snvme_ctrl *ctrl, void *buf)
+/* A controller's only active namespace. */
+static int only_namespace(struct snvme_ctrl *ctrl, void *buf, uint32_t *nsid)
 {
-	const __le32 *list = buf;
+	const struct snv_ns_list *list = buf;
+	int ret = ctrl->ops->identify(ctrl, SNV_CNS_ACTIVE_NS_LIST, 0, buf);
 
-	if (ctrl->ops->identify(ctrl, SNV_CNS_ACTIVE_NS_LIST, 0, buf))
-		return 0;
-	return snv_le32_get(list[1]) ? 0 : snv_le32_get(list[0]);
+	if (ret)
+		return ret;
+	*nsid = snv_le32_get(list->nsid[0]);
+	if (!*nsid)
+		return -ENOENT;
+	return snv_le32_get(list->nsid[1]) ? -EINVAL : 0;
 }
 
 /* What does not change while the controller is open. */
@@ -182,7 +218,7 @@ static int learn(struct snvme_ctrl *ctrl, uint32_t nsid)
 		if (mdts < most)
 			fixed->max_transfer = mdts;
 	}
-	ctrl->default_nsid = nsid ? nsid : only_namespace(ctrl, id);
+	ctrl->named_nsid = nsid;
 out:
 	free(id);
 	return ret;
@@ -218,14 +254,25 @@ SNVME_API int snvme_open(const char *name, struct snvme_ctrl **out)
 
 SNVME_API void snvme_close(struct snvme_ctrl *ctrl)
 {
+	struct snvme_queue *q, *next;
+	struct snvme_mem *mem, *next_mem;
+
 	if (!ctrl)
 		return;
-	/* The newest first: who shares a completion queue before its owner. */
-	while (ctrl->queues)
-		snvme_queue_destroy(ctrl->queues);
-	while (ctrl->mems)
-		snvme_mem_release(ctrl->mems);
+	/*
+	 * The newest first: who shares a completion queue before its owner. Memory goes after the
+	 * transport's end, which also takes the queues along that the controller refuses to delete.
+	 */
+	for (q = ctrl->queues; q; q = next) {
+		next = q->next;
+		if (snvme_queue_destroy(q))
+			snvme_queue_free(q);
+	}
 	ctrl->ops->close(ctrl);
+	for (mem = ctrl->mems; mem; mem = next_mem) {
+		next_mem = mem->next;
+		snvme_mem_free(mem);
+	}
 	pthread_mutex_destroy(&ctrl->lock);
 	free(ctrl);
 }
@@ -261,16 +308,16 @@ SNVME_API int snvme_get_ns(struct snvme_ctrl *ctrl, uint32_t nsid, struct snvme_
 	int ret;
 
 	if (!nsid)
-		nsid = ctrl->default_nsid;
-	if (!nsid)
-		return -EINVAL;
+		nsid = ctrl->named_nsid;
 	if (nsid > ctrl->fixed.nn)
 		return -ENOENT;
 	if (posix_memalign((void **)&id, 4096, 4096))
 		return -ENOMEM;
-	ret = ctrl->ops->identify(ctrl, SNV_CNS_NS, nsid, id);
-	/* An inactive namespace reads as zeros. */
-	if (!ret && !snv_le64_get(id->nsze))
+	ret = nsid ? 0 : only_namespace(ctrl, id, &nsid);
+	if (!ret)
+		ret = ctrl->ops->identify(ctrl, SNV_CNS_NS, nsid, id);
+	/* An inactive namespace reads as zeros; some controllers refuse to describe it. */
+	if (ret == SNV_SC_INVALID_NS || (!ret && !snv_le64_get(id->nsze)))
 		ret = -ENOENT;
 	if (!ret) {
 		/* FLBAS: bits 3:0, and 6:5 above them where there are more than 16 formats. */

@@ -2,8 +2,8 @@
 /*
  * Queues: making them, submitting, reaping. NVMe Base 2.0 sections 3.3 and 4.
  *
- * A command identifier is a place in cid[]; a queue has as many as its depth, and the ring one entry
- * more, so that it has room whenever an identifier is free.
+ * A command identifier is a place in cid[]; a queue has as many as its depth, and the ring one
+ * entry more, so that it has room whenever an identifier is free.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -14,16 +14,18 @@
 
 #define DEFAULT_DEPTH		127
 #define DEFAULT_TIMEOUT_NS	(30 * 1000000000LL)
-#define SPINS_PER_CLOCK		64
+#define SPINS_PER_CLOCK		1024
+#define NO_QUEUE		0	/* SQID of the admin queue: never one of ours */
 
 static size_t round_up(size_t length, size_t unit)
 {
 	return (length + unit - 1) & ~(unit - 1);
 }
 
-int snvme_dead(uint32_t state)
+/* 0, or why the queue with this state word is dead. */
+static int dead(const uint32_t *state)
 {
-	switch (state) {
+	switch (SNV_LOAD_RELAXED(state)) {
 	case SNVME_STATE_LIVE:
 		return 0;
 	case SNVME_STATE_RESET:
@@ -64,15 +66,27 @@ out_free:
 	return ret;
 }
 
-static int cq_destroy(struct snvme_ctrl *ctrl, struct snvme_cq *cq)
+static void cq_free(struct snvme_ctrl *ctrl, struct snvme_cq *cq)
 {
-	int ret = ctrl->ops->queue_destroy(ctrl, cq->handle);
-
-	if (ret && ret != -ENOENT)
-		return ret;
 	ctrl->ops->ring_free(ctrl, cq->bytes, cq->ring.ring, cq->mem);
 	free(cq);
-	return 0;
+}
+
+/*
+ * Disown what was reported of a queue that is gone and has not been reaped: the next queue may get
+ * the same identifier. The controller reports no more of it once it has deleted it.
+ */
+static void cq_forget(struct snvme_cq *cq, uint16_t qid)
+{
+	struct snv_cq at = cq->ring;
+	uint32_t dw3;
+
+	for (; snv_cq_peek(&at, &dw3); snv_cq_advance(&at)) {
+		struct snv_cqe *cqe = &at.ring[at.head];
+
+		if (snv_le32_get(cqe->dw2) >> SNV_CQE_DW2_SQID_SHIFT == qid)
+			cqe->dw2 = snv_le32(NO_QUEUE << SNV_CQE_DW2_SQID_SHIFT);
+	}
 }
 
 static int sq_create(struct snvme_queue *q)
@@ -81,8 +95,6 @@ static int sq_create(struct snvme_queue *q)
 	struct snvme_queue_create arg = {
 		.type = SNVME_QUEUE_SQ, .entries = q->depth + 1, .cq = q->cq->handle,
 	};
-	const uint32_t *state;
-	struct snv_db db;
 	void *ring;
 	int ret;
 
@@ -91,14 +103,16 @@ static int sq_create(struct snvme_queue *q)
 	if (ret)
 		return ret;
 	arg.mem = q->ring_mem;
-	ret = ctrl->ops->queue_create(ctrl, &arg, &db, &state);
+	ret = ctrl->ops->queue_create(ctrl, &arg, &q->db, &q->state);
 	if (ret) {
 		ctrl->ops->ring_free(ctrl, q->ring_bytes, ring, q->ring_mem);
-		return ret;
+		/* The completion queue to share died in a reset. */
+		return ret == -ESTALE ? -ECONNRESET : ret;
 	}
 	q->handle = arg.handle;
 	q->qid = (uint16_t)arg.qid;
-	snv_sq_init(&q->sq, ring, arg.entries, state, db);
+	q->ring = ring;
+	q->entries = arg.entries;
 	return 0;
 }
 
@@ -126,13 +140,6 @@ static int cids_create(struct snvme_queue *q)
 	return 0;
 }
 
-static void cids_destroy(struct snvme_queue *q)
-{
-	snvme_mem_release(q->lists);
-	free(q->list);
-	free(q->cid);
-}
-
 static int queue_link(struct snvme_queue *q, const struct snvme_queue_opts *opts)
 {
 	struct snvme_ctrl *ctrl = q->ctrl;
@@ -153,8 +160,10 @@ static int queue_link(struct snvme_queue *q, const struct snvme_queue_opts *opts
 	}
 	ret = sq_create(q);
 	if (ret) {
-		if (q->owns_cq)
-			cq_destroy(ctrl, q->cq);
+		if (q->owns_cq) {
+			ctrl->ops->queue_destroy(ctrl, q->cq->handle);
+			cq_free(ctrl, q->cq);
+		}
 		return ret;
 	}
 	q->cq->room -= q->depth;
@@ -191,7 +200,9 @@ SNVME_API int snvme_queue_create(struct snvme_ctrl *ctrl, const struct snvme_que
 		pthread_mutex_unlock(&ctrl->lock);
 	}
 	if (ret) {
-		cids_destroy(q);
+		snvme_mem_release(q->lists);
+		free(q->list);
+		free(q->cid);
 		free(q);
 		return ret;
 	}
@@ -203,6 +214,7 @@ SNVME_API int snvme_queue_destroy(struct snvme_queue *q)
 {
 	struct snvme_ctrl *ctrl;
 	struct snvme_queue **at;
+	int ret;
 
 	if (!q)
 		return 0;
@@ -212,25 +224,39 @@ SNVME_API int snvme_queue_destroy(struct snvme_queue *q)
 		pthread_mutex_unlock(&ctrl->lock);
 		return -EBUSY;
 	}
-	/*
-	 * Should the controller refuse, the kernel keeps the rings' pages from being used again until
-	 * it has been disabled; nothing more can be done here.
-	 */
-	ctrl->ops->queue_destroy(ctrl, q->handle);
-	ctrl->ops->ring_free(ctrl, q->ring_bytes, q->sq.ring, q->ring_mem);
+	/* Should the controller refuse, it may still follow PRP lists and move data: all stays. */
+	ret = ctrl->ops->queue_destroy(ctrl, q->handle);
+	if (ret && ret != -ENOENT) {
+		pthread_mutex_unlock(&ctrl->lock);
+		return ret;
+	}
+	/* A completion queue that nobody reports to is written no more: its end is the kernel's. */
+	if (q->owns_cq)
+		ctrl->ops->queue_destroy(ctrl, q->cq->handle);
+	else
+		cq_forget(q->cq, q->qid);
 	for (at = &q->cq->queues; *at != q; at = &(*at)->next_on_cq)
 		;
 	*at = q->next_on_cq;
 	q->cq->room += q->depth;
-	if (q->owns_cq)
-		cq_destroy(ctrl, q->cq);
 	for (at = &ctrl->queues; *at != q; at = &(*at)->next)
 		;
 	*at = q->next;
 	pthread_mutex_unlock(&ctrl->lock);
-	cids_destroy(q);
-	free(q);
+	snvme_mem_release(q->lists);
+	snvme_queue_free(q);
 	return 0;
+}
+
+/* Free what is ours of a queue; its list pages are among ctrl->mems. */
+void snvme_queue_free(struct snvme_queue *q)
+{
+	q->ctrl->ops->ring_free(q->ctrl, q->ring_bytes, q->ring, q->ring_mem);
+	if (q->owns_cq)
+		cq_free(q->ctrl, q->cq);
+	free(q->list);
+	free(q->cid);
+	free(q);
 }
 
 SNVME_API uint32_t snvme_queue_id(const struct snvme_queue *q)
@@ -243,11 +269,38 @@ SNVME_API uint32_t snvme_queue_depth(const struct snvme_queue *q)
 	return q->depth;
 }
 
-/* Fill in one entry. 0, or -EINVAL: then nothing has changed but the entry. */
-static int fill(struct snvme_queue *q, uint32_t cid, const struct snvme_io *io, struct snv_sqe *sqe)
+/* Out of line: what few commands need would take the registers from all. */
+static __attribute__((noinline)) bool describe_pages(const struct snvme_queue *q, uint32_t cid,
+						     const struct snvme_io *io, uint64_t at,
+						     struct snv_sqe *sqe)
+{
+	return snv_prp_build(&io->mem->map, at, io->length, q->ctrl->page_shift, &q->list[cid], 1,
+			     &sqe->prp1, &sqe->prp2) >= 0;
+}
+
+/* Where the data of a command lies. False when it cannot be said in PRPs. */
+static inline bool describe(const struct snvme_queue *q, const struct snvme_ctrl *ctrl,
+			    uint32_t cid, const struct snvme_io *io, struct snv_sqe *sqe)
 {
 	const struct snvme_mem *mem = io->mem;
-	int ret;
+	uint64_t at = (uint64_t)((char *)mem->addr - mem->base) + io->offset;
+	uint64_t page = ctrl->fixed.page_size;
+
+	/* In one page, as most are. Registered pages are no smaller than the controller's. */
+	if ((at & (page - 1)) + io->length > page)
+		return describe_pages(q, cid, io, at, sqe);
+	sqe->prp1 = snv_le64(snv_dma_addr(&mem->map, at));
+	sqe->prp2 = snv_le64(0);
+	return at % sizeof(__le32) == 0;
+}
+
+/* Fill in one entry. False for a malformed command: then nothing has changed but the entry. */
+static inline bool fill(const struct snvme_queue *q, const struct snvme_ctrl *ctrl, uint32_t cid,
+			const struct snvme_io *io, struct snv_sqe *sqe)
+{
+	const struct snvme_mem *mem = io->mem;
+	uint64_t length = io->length, offset = io->offset;
+	uint32_t nlb = io->nlb, flags = io->flags;
 
 	sqe->opcode = io->opcode;
 	sqe->flags = 0;
@@ -256,66 +309,56 @@ static int fill(struct snvme_queue *q, uint32_t cid, const struct snvme_io *io, 
 	sqe->cdw2 = snv_le32(0);
 	sqe->cdw3 = snv_le32(0);
 	sqe->mptr = snv_le64(0);
+	sqe->cdw10 = snv_le32((__u32)io->slba);
+	sqe->cdw11 = snv_le32((__u32)(io->slba >> 32));
+	sqe->cdw12 = snv_le32((nlb - 1) | (flags & SNVME_IO_FUA ? SNV_RW_CDW12_FUA : 0));
 	sqe->cdw13 = snv_le32(0);
 	sqe->cdw14 = snv_le32(0);
 	sqe->cdw15 = snv_le32(0);
 	if (io->opcode == SNVME_OP_FLUSH) {
-		if (io->length || io->nlb || io->flags)
-			return -EINVAL;
 		sqe->prp1 = snv_le64(0);
 		sqe->prp2 = snv_le64(0);
-		sqe->cdw10 = snv_le32(0);
-		sqe->cdw11 = snv_le32(0);
 		sqe->cdw12 = snv_le32(0);
-		return 0;
+		return !length && !nlb && !flags && !io->slba;
 	}
-	if ((io->opcode != SNVME_OP_READ && io->opcode != SNVME_OP_WRITE) ||
-	    io->flags & ~SNVME_IO_FUA || !io->nlb || io->nlb > 65536 || !mem ||
-	    mem->ctrl != q->ctrl || io->length > q->ctrl->fixed.max_transfer ||
-	    io->offset > mem->length || io->length > mem->length - io->offset)
-		return -EINVAL;
-	ret = snv_prp_build(&mem->map, (__u64)((char *)mem->addr - mem->base) + io->offset,
-			    io->length, q->ctrl->page_shift, &q->list[cid], 1, &sqe->prp1,
-			    &sqe->prp2);
-	if (ret < 0)
-		return -EINVAL;
-	sqe->cdw10 = snv_le32((__u32)io->slba);
-	sqe->cdw11 = snv_le32((__u32)(io->slba >> 32));
-	sqe->cdw12 = snv_le32((io->nlb - 1) | (io->flags & SNVME_IO_FUA ? SNV_RW_CDW12_FUA : 0));
-	return 0;
+	/* What is shorter than the smallest blocks would have the controller run past the PRPs. */
+	if (io->opcode > SNVME_OP_READ || flags > SNVME_IO_FUA || nlb - 1 > SNV_RW_CDW12_NLB ||
+	    length >> 9 < nlb || length > ctrl->fixed.max_transfer || !mem || mem->ctrl != ctrl ||
+	    offset > mem->length || length > mem->length - offset)
+		return false;
+	return describe(q, ctrl, cid, io, sqe);
 }
 
 SNVME_API int snvme_submit(struct snvme_queue *q, const struct snvme_io *io, unsigned int n)
 {
-	uint32_t pos = q->sq.reserved, done;
-	int ret = 0;
+	uint32_t room = q->depth - q->inflight, tail = q->tail, id = q->free, done;
+	int ret = dead(q->state);
 
-	/*
-	 * There is room for as many entries as identifiers are free: an entry between the ring's head
-	 * and tail is of a command that has not completed. And there is one thread: entries behind the
-	 * tail are filled first and reserved when it is known how many are good.
-	 */
-	if (n > q->depth - q->inflight)
-		n = q->depth - q->inflight;
+	if (ret)
+		return ret;
+	if (n > room) {
+		n = room;
+		ret = -EAGAIN;
+	}
 	for (done = 0; done < n; done++) {
-		struct snvme_cid *cid = &q->cid[q->free];
+		struct snvme_cid *cid = &q->cid[id];
 
-		ret = fill(q, q->free, &io[done],
-			   snv_sq_slot(&q->sq, snv_sq_after(&q->sq, pos, done)));
-		if (ret)
+		if (!fill(q, q->ctrl, id, &io[done], &q->ring[tail])) {
+			ret = -EINVAL;
 			break;
+		}
 		cid->user = io[done].user;
 		cid->busy = true;
-		q->free = cid->next;
+		id = cid->next;
+		if (++tail == q->entries)
+			tail = 0;
 	}
-	if (!done) {
-		int dead = snvme_dead(SNV_LOAD_RELAXED(q->sq.state));
-
-		return dead ? dead : ret ? ret : -EAGAIN;
-	}
+	if (!done)
+		return ret;
+	q->free = id;
 	q->inflight += done;
-	if (!snv_sq_reserve(&q->sq, done, &pos) || !snv_sq_publish(&q->sq, pos, done))
-		return snvme_dead(SNV_LOAD_RELAXED(q->sq.state));
+	snv_db_ring(&q->db, q->entries, q->tail, tail);
+	q->tail = tail;
 	return (int)done;
 }
 
@@ -328,77 +371,77 @@ static struct snvme_queue *queue_of(struct snvme_cq *cq, uint32_t qid)
 	return q;
 }
 
-/* Take one completion apart. False when it cannot be one of ours. */
-static bool reap(struct snvme_cq *cq, const struct snv_cqe *cqe, uint32_t dw3,
-		 struct snvme_completion *out)
-{
-	uint32_t dw2 = snv_le32_get(cqe->dw2), id = dw3 & SNV_CQE_DW3_CID;
-	struct snvme_queue *q = queue_of(cq, dw2 >> SNV_CQE_DW2_SQID_SHIFT);
-
-	if (!q || id >= q->depth || !q->cid[id].busy ||
-	    !snv_sq_fetched(&q->sq, dw2 & SNV_CQE_DW2_SQHD))
-		return false;
-	out->user = q->cid[id].user;
-	out->queue = q;
-	out->status = (int)(dw3 >> SNV_CQE_DW3_STATUS_SHIFT & SNV_STATUS_CODE);
-	out->result = snv_le32_get(cqe->dw0);
-	q->cid[id].busy = false;
-	q->cid[id].next = (uint16_t)q->free;
-	q->free = id;
-	q->inflight--;
-	return true;
-}
-
 SNVME_API int snvme_poll(struct snvme_queue *q, struct snvme_completion *out, unsigned int max)
 {
 	struct snvme_cq *cq = q->cq;
 	const struct snv_cqe *cqe;
 	unsigned int n = 0;
 	uint32_t dw3;
-	int ret = 0;
 
-	while (n < max && (cqe = snv_cq_peek(&cq->ring, &dw3))) {
-		if (!reap(cq, cqe, dw3, &out[n])) {
+	if (cq->dead)
+		return cq->dead;
+	for (; n < max && (cqe = snv_cq_peek(&cq->ring, &dw3)); snv_cq_advance(&cq->ring)) {
+		uint32_t qid = snv_le32_get(cqe->dw2) >> SNV_CQE_DW2_SQID_SHIFT;
+		uint32_t id = dw3 & SNV_CQE_DW3_CID;
+		struct snvme_queue *from = queue_of(cq, qid);
+		struct snvme_cid *cid;
+
+		if (!from && qid == NO_QUEUE)
+			continue;
+		if (!from || id >= from->depth || !from->cid[id].busy) {
 			/* What came before it stands; the next call meets it again. */
-			ret = -EPROTO;
+			if (!n)
+				return -EPROTO;
 			break;
 		}
+		cid = &from->cid[id];
+		out[n].user = cid->user;
+		out[n].queue = from;
+		out[n].status = (int)(dw3 >> SNV_CQE_DW3_STATUS_SHIFT & SNV_STATUS_CODE);
+		out[n].result = snv_le32_get(cqe->dw0);
 		n++;
-		snv_cq_advance(&cq->ring);
+		cid->busy = false;
+		cid->next = (uint16_t)from->free;
+		from->free = id;
+		from->inflight--;
 	}
-	if (n) {
-		snv_cq_release(&cq->ring);
+	snv_cq_release(&cq->ring);
+	if (n || !max)
 		return (int)n;
-	}
-	return ret ? ret : snvme_dead(SNV_LOAD_RELAXED(q->sq.state));
+	cq->dead = dead(cq->ring.state);
+	return cq->dead;
 }
 
-static int64_t now(void)
+static uint64_t now(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
 SNVME_API int snvme_wait(struct snvme_queue *q, struct snvme_completion *out, unsigned int max,
 			 int64_t timeout_ns)
 {
-	int64_t deadline = 0;
+	uint64_t timeout = timeout_ns < 0 ? DEFAULT_TIMEOUT_NS : (uint64_t)timeout_ns;
+	uint64_t start = 0;
 
 	if (!max)
 		return -EINVAL;
-	for (unsigned int spins = 0;; spins++) {
+	/* The clock may cost a system call: not before some time has passed. */
+	for (unsigned int spins = 1;; spins++) {
 		int n = snvme_poll(q, out, max);
 
 		if (n)
 			return n;
+		if (!timeout)
+			return -ETIMEDOUT;
 		if (spins % SPINS_PER_CLOCK == 0) {
-			int64_t t = now();
+			uint64_t t = now();
 
-			if (!spins)
-				deadline = t + (timeout_ns < 0 ? DEFAULT_TIMEOUT_NS : timeout_ns);
-			if (t >= deadline)
+			if (!start)
+				start = t;
+			else if (t - start >= timeout)
 				return -ETIMEDOUT;
 		}
 		snv_cpu_relax();

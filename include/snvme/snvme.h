@@ -102,8 +102,8 @@ struct snvme_ns_info {
  *
  * Return: 0; -ENOENT no such device; -ENXIO snvme.ko is not loaded; -EPERM or -EACCES no right to
  * it; -EOPNOTSUPP the driver beside is not one that can be shared (the kernel log says why), or a
- * kind of name this version does not know; -EINVAL a partition or a malformed name; -EPROTO the
- * module speaks another ABI version.
+ * kind of name this version does not know; -EINVAL a partition or a malformed name; -EAGAIN the
+ * controller is being reset; -EPROTO the module speaks another ABI version.
  */
 int snvme_open(const char *name, struct snvme_ctrl **ctrl);
 
@@ -186,8 +186,8 @@ struct snvme_queue_opts {
  * @opts: how, or NULL for a pair with the defaults
  * @queue: out
  *
- * Return: 0; -ENOSPC no spare queue; -EINVAL; -EAGAIN the controller is being reset; -ENOMEM;
- * -EIO the controller refused; -ENODEV.
+ * Return: 0; -ENOSPC no spare queue; -EINVAL; -EAGAIN the controller is being reset; -ECONNRESET the
+ * completion queue to share died in a reset; -ENOMEM; -EIO the controller refused; -ENODEV.
  */
 int snvme_queue_create(struct snvme_ctrl *ctrl, const struct snvme_queue_opts *opts,
 		       struct snvme_queue **queue);
@@ -196,7 +196,8 @@ int snvme_queue_create(struct snvme_ctrl *ctrl, const struct snvme_queue_opts *o
  * snvme_queue_destroy() - delete a queue, dead or alive, commands in flight included
  * @queue: the queue, or NULL
  *
- * Return: 0; -EBUSY others still report to its completion queue.
+ * Return: 0; -EBUSY others still report to its completion queue; -EIO the controller refuses to let go:
+ * the queue and its memory stay until snvme_close().
  */
 int snvme_queue_destroy(struct snvme_queue *queue);
 
@@ -295,7 +296,8 @@ int snvme_wait(struct snvme_queue *queue, struct snvme_completion *out, unsigned
  * @length: bytes, a multiple of the logical block size
  * @offset: bytes from the start of the namespace, likewise
  *
- * Split at max_transfer, with as many pieces in flight as @queue takes.
+ * Split at max_transfer, with as many pieces in flight as @queue takes. The kernel is asked for the
+ * namespace's format once for each queue: after a resize or a format, make a new one.
  *
  * Return: 0; a status; -EFAULT @buf is not registered; -EINVAL; -ERANGE past the end of the
  * namespace; -EBUSY commands in flight; -EOPNOTSUPP a format with metadata; as snvme_wait(). After

@@ -319,7 +319,7 @@ static void runs(void)
 	ctrl = new_ctrl();
 	r = run(ctrl, "randrw", VERIFY_LBA, 4, 2, 100000000);
 	ok(r.submitted > 2 * SLOTS && r.mismatches == 0, "for 100 ms: round and round the region");
-	ok(r.elapsed >= 100000000 && r.max_ns <= (double)r.elapsed * 1.1,
+	ok(r.max_ns <= (double)r.elapsed * 1.1,
 	   "no latency is longer than the run (%.0f of %llu ns)", r.max_ns,
 	   (unsigned long long)r.elapsed);
 	free(ctrl);
