@@ -52,7 +52,8 @@ stock() {
 
 user() {
 	snvme bench "/dev/$disk" --rw="$3" --bs="$4" --iodepth="$5" --offset="$6" --size=$size \
-		--runtime="$seconds" -o json >/tmp/snvme.out || { cat /tmp/snvme.out; exit 1; }
+		--runtime="$seconds" -o json >/tmp/snvme.out 2>/tmp/snvme.err ||
+		{ cat /tmp/snvme.err /tmp/snvme.out; exit 1; }
 	figures "$1" "$2" "$(snvme_figures /tmp/snvme.out "$(direction "$3")")"
 }
 

@@ -39,9 +39,9 @@ fio_start /mnt
 snvme verify --strict --sums=/tmp/sums /mnt/tree -o json >/tmp/verify.json 2>/tmp/verify.err ||
 	fail "the tree differs: $(cat /tmp/verify.err /tmp/verify.json)"
 snvme bench --file=/mnt/prealloc --rw=randwrite --bs=4k --iodepth=32 --runtime=8 --verify=lba \
-	--force -o json >/tmp/write.json || fail "the preallocated file differs: $(cat /tmp/write.json)"
+	--force -o json >/tmp/write.json 2>/tmp/bench.err || fail "the preallocated file differs: $(cat /tmp/bench.err /tmp/write.json)"
 snvme bench --file=/mnt/prealloc --rw=randread --bs=4k --iodepth=32 --runtime=5 \
-	-o json >/tmp/read.json || fail "reading failed: $(cat /tmp/read.json)"
+	-o json >/tmp/read.json 2>/tmp/bench.err || fail "reading failed: $(cat /tmp/bench.err /tmp/read.json)"
 fio_stop >/tmp/fio.result
 grep -q '^ok' /tmp/fio.result || fail "$(cat /tmp/fio.result)"
 passes=$(cat /run/fio.passes)

@@ -15,14 +15,16 @@ pins() {
 		/proc/vmstat
 }
 
-# fio_start DIR: verifies files in DIR through the kernel, pass after pass, until fio_stop.
+# fio_start DIR [DEPTH]: verifies files in DIR through the kernel, pass after pass, until fio_stop.
 fio_start() {
+	local depth=${2:-16}
+
 	rm -f /run/fio.stop /run/fio.passes
 	(
 		passes=0
 		while [ ! -e /run/fio.stop ]; do
 			fio --name=verify --directory="$1" --size=16m --rw=randwrite --bs=4k --direct=1 \
-				--ioengine=libaio --iodepth=16 --verify=crc32c --verify_fatal=1 \
+				--ioengine=libaio --iodepth="$depth" --verify=crc32c --verify_fatal=1 \
 				--output-format=normal,terse --terse-version=3 \
 				>/run/fio.log 2>&1 || exit 1
 			echo $((passes += 1)) >/run/fio.passes

@@ -30,7 +30,10 @@ try "mkfs" mkfs.ext4 -q -F "/dev/$disk" 512m || done_testing
 try "mount" mount "/dev/$disk" /mnt || done_testing
 before=$(pins)
 
-fio_start /mnt
+# One command at a time: after a reset the 6.1 driver starts its queues before it turns shadow
+# doorbells on again, and a second command that was cut off is never seen by QEMU's controller. Seen
+# without snvme.ko, with fio at depth 16: the disk hung after 24 resets. 6.12 has them in order.
+fio_start /mnt 1
 told=0
 for _ in 1 2 3 4 5 6 7 8 9 10; do
 	hog_start "/dev/$name" rw 60 "$behind" "$length" || break
