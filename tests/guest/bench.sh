@@ -15,7 +15,8 @@ set -u
 
 planned=1		# not a test script
 turns=${1:-3}
-seconds=${2:-3}
+seconds=${2:-2}
+only=${3:-.}		# a pattern of cases
 disk=$(disk_of test)
 size=256m
 
@@ -67,13 +68,19 @@ rmmod snvme
 for ((turn = 0; turn < turns; turn++)); do
 	while read -r rw bs depth; do
 		case="$rw-$bs-qd$depth"
+		[[ $case =~ $only ]] || continue
 		echo "# turn $((turn + 1)) of $turns: $case"
 		stock "$case" stock "$rw" "$bs" "$depth" 0
 		load_snvme || exit 1
 		hog_start "/dev/$disk" idle 60 || exit 1
 		stock "$case" stock+idle "$rw" "$bs" "$depth" 0
+		stock "$case" stock+idle "$rw" "$bs" "$depth" 0
 		kill "$hog"
 		hog_end
+		rmmod snvme || exit 1
+		# Before and after: whatever drifts, drifts over both.
+		stock "$case" stock "$rw" "$bs" "$depth" 0
+		load_snvme || exit 1
 		user "$case" user "$rw" "$bs" "$depth" 0
 		stock "$case" stock+user "$rw" "$bs" "$depth" 256m &
 		user "$case" user+stock "$rw" "$bs" "$depth" 0 >/tmp/user.rows
