@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # `make help` lists the targets. V=1 shows every command and every test's output.
 
+comma := ,
 V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 
@@ -14,15 +15,19 @@ DESTDIR ?=
 SERIES := 6.1 6.12
 KVERS = $(foreach s,$(SERIES),$(shell scripts/kernels.sh version $(s) 2>/dev/null))
 
-CPPFLAGS += -Iinclude -Iinclude/uapi -Icore -D_GNU_SOURCE
+CPPFLAGS += -Iinclude -Iinclude/uapi -Icore -Ilib -Ivssd -D_GNU_SOURCE
 CFLAGS ?= -O2 -g
 STRICT := -std=gnu11 -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes \
 	-Wno-unused-parameter
 DEPFLAGS = -MMD -MP
 
-LIB_SRC := $(wildcard lib/*.c)
+# The library, and within it the virtual SSD: its core, and its home in this process.
+VSSD_SRC := $(wildcard vssd/*.c)
+LIB_SRC := $(wildcard lib/*.c vssd/user/*.c) $(VSSD_SRC)
+LIB_LIBS := -luring -ljansson -lpthread
 TOOL_SRC := $(wildcard tools/*.c)
-HDRS := $(wildcard include/snvme/*.h include/uapi/snvme/*.h core/*.h lib/*.h tools/*.h)
+HDRS := $(wildcard include/snvme/*.h include/uapi/snvme/*.h core/*.h vssd/*.h vssd/user/*.h lib/*.h \
+	tools/*.h)
 
 .PHONY: all
 all: $(B)/libsnvme.so $(B)/libsnvme.a $(B)/snvme
@@ -33,25 +38,31 @@ help:
 	@echo 'make modules       snvme.ko for the running kernel'
 	@echo 'make install       library, headers, tool, man page (DESTDIR=, PREFIX=)'
 	@echo 'make demo          the main job, in a virtual machine: one SSD, two masters'
+	@echo 'make demo-host     a directory of files as a virtual SSD: no virtual machine, no root'
 	@echo 'make test          check and check-guest'
 	@echo 'make check         tests on this host: no device, no root'
 	@echo 'make check-guest   tests in a virtual machine (KERNEL=6.1 or 6.12, IOMMU=off or on: only that)'
+	@echo 'make fuzz          each fuzzer for an hour (FUZZ_SECONDS=)'
+	@echo 'make coverage      lines of the virtual SSD that its tests reach'
+	@echo 'make bench-host    the virtual SSD against memcpy, fio and an instruction count'
 	@echo 'make bench-guest   stock driver, user queue and both on one emulated SSD'
 	@echo 'make lint          cppcheck, sparse, mandoc'
 	@echo 'make compile_commands.json, make clean'
 
 # ---- library and tool -------------------------------------------------------------------------
 
-$(B)/lib/%.o: lib/%.c
+LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o)
+
+$(LIB_OBJ): $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(STRICT) $(CFLAGS) -fPIC -fvisibility=hidden $(DEPFLAGS) -c -o $@ $<
 
-$(B)/libsnvme.a: $(LIB_SRC:lib/%.c=$(B)/lib/%.o)
+$(B)/libsnvme.a: $(LIB_OBJ)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
-$(B)/libsnvme.so: $(LIB_SRC:lib/%.c=$(B)/lib/%.o) lib/snvme.map
+$(B)/libsnvme.so: $(LIB_OBJ) lib/snvme.map
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libsnvme.so.0 \
-		-Wl,--version-script=lib/snvme.map -Wl,-z,defs -o $@ $(filter %.o,$^)
+		-Wl,--version-script=lib/snvme.map -Wl,-z,defs -o $@ $(filter %.o,$^) $(LIB_LIBS)
 
 $(B)/tools/%.o: tools/%.c
 	@mkdir -p $(@D)
@@ -59,9 +70,9 @@ $(B)/tools/%.o: tools/%.c
 
 # Static, so that the tool runs wherever it is copied beside its module.
 $(B)/snvme: $(TOOL_SRC:tools/%.c=$(B)/tools/%.o) $(B)/libsnvme.a
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -ljansson -lcrypto -lpthread -lm
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) -lcrypto -lm
 
--include $(wildcard $(B)/lib/*.d $(B)/tools/*.d $(B)/guest/*.d)
+-include $(wildcard $(LIB_OBJ:.o=.d) $(B)/tools/*.d $(B)/guest/*.d)
 
 .PHONY: install
 install: all
@@ -103,34 +114,51 @@ guest-modules: $(foreach v,$(KVERS),$(B)/kernel-$(v)/snvme.ko)
 PROVE := prove $(if $(filter 1,$(V)),-v,) --timer
 UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/*.c))
 THREADED := $(patsubst tests/unit/%.c,%,$(shell grep -l pthread_create tests/unit/*.c))
-UNIT_LIBS := -ljansson -lcrypto -lpthread -lm
+UNIT_LIBS := $(LIB_LIBS) -lcrypto -lm
 
 # gcc and clang, plain and with sanitizers; threads once more under ThreadSanitizer.
 UNIT_BIN := $(UNIT:%=$(B)/unit/gcc/%) $(UNIT:%=$(B)/unit/clang-asan/%) \
 	$(THREADED:%=$(B)/unit/clang-tsan/%)
 
-UNIT_FLAGS := $(STRICT) -Itests -Ilib -Itools -O1 -g
-TEST_DEPS := $(wildcard tests/*.h) $(HDRS) $(LIB_SRC) $(TOOL_SRC)
+UNIT_FLAGS := $(STRICT) -Wno-unused-function -Itests -Itools -O1 -g
+TEST_DEPS := $(wildcard tests/*.h tests/unit/*.h) $(HDRS) $(LIB_SRC) $(TOOL_SRC)
 
-$(B)/unit/gcc/%: tests/unit/%.c $(TEST_DEPS)
-	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(UNIT_FLAGS) -o $@ $< $(UNIT_LIBS)
+# Each with the library built the same way; a test that includes a source file gets that one instead.
+define unit_rule
+$(B)/unit/$(1)/obj/%.o: %.c $$(HDRS)
+	@mkdir -p $$(@D)
+	$$(Q)$(2) $$(CPPFLAGS) $$(UNIT_FLAGS) $(3) -c -o $$@ $$<
 
-$(B)/unit/clang-asan/%: tests/unit/%.c $(TEST_DEPS)
-	@mkdir -p $(@D)
-	$(Q)$(CLANG) $(CPPFLAGS) $(UNIT_FLAGS) -fsanitize=address,undefined -fno-sanitize-recover=all \
-		-o $@ $< $(UNIT_LIBS)
+$(B)/unit/$(1)/libsnvme.a: $$(LIB_SRC:%.c=$(B)/unit/$(1)/obj/%.o)
+	$$(Q)rm -f $$@ && ar rcs $$@ $$^
 
-$(B)/unit/clang-tsan/%: tests/unit/%.c $(TEST_DEPS)
+$(B)/unit/$(1)/%: tests/unit/%.c $$(TEST_DEPS) $(B)/unit/$(1)/libsnvme.a
+	@mkdir -p $$(@D)
+	$$(Q)$(2) $$(CPPFLAGS) $$(UNIT_FLAGS) $(3) -o $$@ $$< $(B)/unit/$(1)/libsnvme.a $$(UNIT_LIBS)
+endef
+$(eval $(call unit_rule,gcc,$(CC),))
+$(eval $(call unit_rule,clang-asan,$(CLANG),-fsanitize=address$(comma)undefined -fno-sanitize-recover=all))
+$(eval $(call unit_rule,clang-tsan,$(CLANG),-fsanitize=thread))
+
+# Fuzzers of the virtual SSD's core. Their seeds are in the tree; what they find more stays in build.
+FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_FLAGS := $(STRICT) -Wno-unused-function -O1 -g -fsanitize=fuzzer,address,undefined \
+	-fno-sanitize-recover=all
+
+$(B)/fuzz/%: tests/fuzz/fuzz_%.c $(wildcard tests/fuzz/*.h) $(HDRS) $(VSSD_SRC)
 	@mkdir -p $(@D)
-	$(Q)$(CLANG) $(CPPFLAGS) $(UNIT_FLAGS) -fsanitize=thread -o $@ $< $(UNIT_LIBS)
+	$(Q)$(CLANG) $(CPPFLAGS) $(FUZZ_FLAGS) -o $@ $< $(VSSD_SRC)
+
+.PHONY: fuzz
+fuzz: deps $(FUZZERS:%=$(B)/fuzz/%)
+	$(Q)FUZZ_SECONDS=$(or $(FUZZ_SECONDS),3600) $(PROVE) -v tests/fuzz/fuzz.sh
 
 # Programs for the guest, which has no libraries but those of the tool.
 GUEST_BIN := $(patsubst tests/guest/%.c,$(B)/guest/%,$(wildcard tests/guest/*.c))
 
 $(B)/guest/%: tests/guest/%.c $(HDRS) $(wildcard tests/*.h) $(B)/libsnvme.a
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(STRICT) -Itests $(CFLAGS) -o $@ $< $(B)/libsnvme.a -lpthread
+	$(Q)$(CC) $(CPPFLAGS) $(STRICT) -Itests $(CFLAGS) -o $@ $< $(B)/libsnvme.a $(LIB_LIBS)
 
 # A guest test is run on each kernel, with the IOMMU off and enforcing: a line of prove's for each.
 GUEST_TESTS := venue abi tool reset kill
@@ -155,9 +183,10 @@ check: deps
 	@$(MAKE) --no-print-directory do-check
 
 .PHONY: do-check
-do-check: all $(UNIT_BIN) $(B)/headers/compare_libnvme
+do-check: all $(UNIT_BIN) $(B)/headers/compare_libnvme $(FUZZERS:%=$(B)/fuzz/%)
 	$(Q)SNVME=$(B)/snvme $(PROVE) $(sort $(UNIT_BIN)) $(wildcard tests/unit/*.sh) \
 		$(B)/headers/compare_libnvme $(wildcard tests/headers/*.sh)
+	$(Q)$(PROVE) tests/fuzz/fuzz.sh
 
 $(B)/headers/%: tests/headers/%.c include/uapi/snvme/nvme.h $(wildcard tests/*.h)
 	@mkdir -p $(@D)
@@ -192,6 +221,32 @@ bench-guest: deps
 .PHONY: do-bench-guest
 do-bench-guest: all guest-modules $(GUEST_BIN)
 	$(Q)bench/guest.sh $(or $(KERNEL),6.1)
+
+$(B)/bench-host: bench/host.c include/snvme/snvme.h $(B)/libsnvme.a
+	$(Q)$(CC) $(CPPFLAGS) $(STRICT) $(CFLAGS) -o $@ $< $(B)/libsnvme.a $(LIB_LIBS)
+
+.PHONY: bench-host
+bench-host: deps
+	@$(MAKE) --no-print-directory do-bench-host
+
+.PHONY: do-bench-host
+do-bench-host: all $(B)/bench-host
+	$(Q)bench/host.sh
+
+$(B)/ssd_of_files: examples/ssd_of_files.c include/snvme/snvme.h $(B)/libsnvme.a
+	$(Q)$(CC) $(CPPFLAGS) $(STRICT) $(CFLAGS) -o $@ $< $(B)/libsnvme.a $(LIB_LIBS)
+
+.PHONY: demo-host
+demo-host: deps
+	@$(MAKE) --no-print-directory do-demo-host
+
+.PHONY: do-demo-host
+do-demo-host: all $(B)/ssd_of_files
+	$(Q)scripts/demo-host.sh
+
+.PHONY: coverage
+coverage: deps
+	@scripts/coverage.sh
 
 # ---- hygiene ----------------------------------------------------------------------------------
 

@@ -62,15 +62,21 @@ static int attach_info(struct snvme_ctrl *ctrl, struct snvme_info *info)
 	return call(a->fd, SNVME_IOC_INFO, info);
 }
 
-static int attach_identify(struct snvme_ctrl *ctrl, uint32_t cns, uint32_t nsid, void *buf)
+static int attach_admin(struct snvme_ctrl *ctrl, struct snvme_admin *arg)
 {
 	struct attach *a = ctrl->priv;
 	struct nvme_admin_cmd cmd = {
-		.opcode = SNV_ADMIN_IDENTIFY,
-		.nsid = nsid,
-		.addr = (uintptr_t)buf,
-		.data_len = 4096,
-		.cdw10 = cns,
+		.opcode = arg->opcode,
+		.nsid = arg->nsid,
+		.addr = (uintptr_t)arg->data,
+		.data_len = arg->length,
+		.cdw10 = arg->cdw10,
+		.cdw11 = arg->cdw11,
+		.cdw12 = arg->cdw12,
+		.cdw13 = arg->cdw13,
+		.cdw14 = arg->cdw14,
+		.cdw15 = arg->cdw15,
+		.timeout_ms = arg->timeout_ms,
 	};
 	/* Opened for each: a descriptor that stays would keep the driver from being unloaded. */
 	int fd = open(a->device, O_RDONLY | O_CLOEXEC);
@@ -85,7 +91,18 @@ static int attach_identify(struct snvme_ctrl *ctrl, uint32_t cns, uint32_t nsid,
 	/* The name is another controller's once ours has let go of it. */
 	if (SNV_LOAD_RELAXED(&a->state->ctrl_state) == SNVME_STATE_GONE)
 		return -ENODEV;
+	arg->result = cmd.result;
 	return ret > 0 ? ret & (int)SNV_STATUS_CODE : ret;
+}
+
+static int attach_identify(struct snvme_ctrl *ctrl, uint32_t cns, uint32_t nsid, void *buf)
+{
+	struct snvme_admin cmd = {
+		.opcode = SNV_ADMIN_IDENTIFY, .nsid = nsid, .cdw10 = cns, .data = buf,
+		.length = 4096,
+	};
+
+	return attach_admin(ctrl, &cmd);
 }
 
 static int attach_mem_map(struct snvme_ctrl *ctrl, struct snvme_mem *mem)
@@ -208,6 +225,7 @@ static const struct snvme_transport attach_ops = {
 	.ring_free = attach_ring_free,
 	.queue_create = attach_queue_create,
 	.queue_destroy = attach_queue_destroy,
+	.admin = attach_admin,
 };
 
 /* Attach to the driver's @controller, "nvme0". On success ctrl->ops and ctrl->priv are set. */

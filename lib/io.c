@@ -6,12 +6,44 @@
 
 #define BATCH 16
 
+#define ABORT_NS	1000000000	/* for aborted commands to come back */
+
+/*
+ * Nothing has come for too long: take back what is in flight, so that its memory is the caller's
+ * again when -ETIMEDOUT is returned.
+ */
+static int take_back(struct snvme_queue *q)
+{
+	uint64_t end = snvme_now() + ABORT_NS;
+	struct snvme_completion done[BATCH];
+
+	if (!q->ctrl->ops->abort)
+		return -ETIMEDOUT;
+	for (uint32_t id = 0; id < q->depth; id++)
+		if (snvme_cid_busy(&q->cid[id]))
+			q->ctrl->ops->abort(q->ctrl, q->qid, (uint16_t)q->cid[id].wire);
+	while (q->inflight) {
+		uint64_t now = snvme_now();
+
+		if (now >= end || snvme_wait(q, done, BATCH, (int64_t)(end - now)) < 0) {
+			snvme_reset(q->ctrl);
+			break;
+		}
+	}
+	return -ETIMEDOUT;
+}
+
 /* Reap what there is, wait for at least one; the first status that is not 0 ends up in *@status. */
 static int reap_some(struct snvme_queue *q, uint64_t *inflight, int *status)
 {
 	struct snvme_completion done[BATCH];
 	int n = snvme_wait(q, done, BATCH, -1);
 
+	if (n == -ETIMEDOUT)
+		return take_back(q);
+	/* Who knows what is in flight now? */
+	if (n == -EPROTO)
+		snvme_reset(q->ctrl);
 	for (int i = 0; i < n; i++)
 		if (done[i].status && !*status)
 			*status = done[i].status;
@@ -28,14 +60,19 @@ static int check_idle(const struct snvme_queue *q)
 	return q->owns_cq && !q->next_on_cq && q->cq->queues == q ? 0 : -EINVAL;
 }
 
-/* q->ns becomes namespace @nsid. The kernel is asked once, not for each transfer. */
+/* q->ns becomes namespace @nsid. It is asked about once, and after each change, not for each transfer. */
 static int look_up(struct snvme_queue *q, uint32_t nsid)
 {
+	uint32_t changes;
 	int ret;
 
-	if (q->ns.nsid && q->ns_asked == nsid)
+	if (q->ctrl->ops->events)
+		q->ctrl->ops->events(q->ctrl);
+	changes = SNV_LOAD_ACQUIRE(&q->ctrl->ns_changes);
+	if (q->ns.nsid && q->ns_asked == nsid && q->ns_changes == changes)
 		return 0;
 	q->ns.nsid = 0;
+	q->ns_changes = changes;
 	ret = snvme_get_ns(q->ctrl, nsid, &q->ns);
 	q->ns_asked = nsid;
 	return ret;

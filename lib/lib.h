@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include <snvme/ioctl.h>
 #include <snvme/nvme.h>
@@ -15,6 +16,8 @@
 #include "ring.h"
 
 #define SNVME_API __attribute__((visibility("default")))
+
+struct snvme_bus;
 
 /**
  * struct snvme_transport - a way to reach a controller
@@ -27,6 +30,18 @@
  * @ring_free: undo it
  * @queue_create: create what @arg describes; fills its out fields, the doorbell, the state word
  * @queue_destroy: by handle
+ * @admin: an admin command; fills cmd->result; a status, an errno or 0
+ *
+ * Those below are NULL where the controller is not the library's own:
+ *
+ * @reset: reset the controller: 0 or an errno
+ * @abort: Abort command for a command in flight: 0, -ENOENT it was not found or cannot be stopped
+ * @asleep: the word that tells whether the other end of the doorbells of completion queue @cqid, and
+ *	of those that report to it, sleeps; NULL: never
+ * @wake: end that sleep
+ * @idle: called by who found nothing to reap: let a controller without threads work, and look now
+ *	and then whether it has failed. True: look again
+ * @events: take note of asynchronous events that have come
  */
 struct snvme_transport {
 	void (*close)(struct snvme_ctrl *ctrl);
@@ -39,6 +54,48 @@ struct snvme_transport {
 	int (*queue_create)(struct snvme_ctrl *ctrl, struct snvme_queue_create *arg,
 			    struct snv_db *db, const uint32_t **state);
 	int (*queue_destroy)(struct snvme_ctrl *ctrl, uint32_t handle);
+	int (*admin)(struct snvme_ctrl *ctrl, struct snvme_admin *cmd);
+	int (*reset)(struct snvme_ctrl *ctrl);
+	int (*abort)(struct snvme_ctrl *ctrl, uint16_t qid, uint16_t cid);
+	const uint32_t *(*asleep)(struct snvme_ctrl *ctrl, uint16_t cqid);
+	void (*wake)(struct snvme_ctrl *ctrl, uint16_t cqid);
+	bool (*idle)(struct snvme_ctrl *ctrl);
+	void (*events)(struct snvme_ctrl *ctrl);
+};
+
+/**
+ * struct snvme_bus_ops - what lies between lib/ctrl.c and a controller that no kernel driver runs
+ * @read, @write: a register, of 4 or 8 bytes
+ * @map: let the controller reach memory of this process, in whole pages of both, that overlaps no
+ *	other; *@dma is its address for it, aligned as @va is. 0 or an errno
+ * @unmap: the same memory, not any more; transfers in flight on it end first
+ * @asleep, @wake: as in struct snvme_transport; @asleep may be NULL
+ * @pump: let a controller without threads work; false when there was nothing to do. May be NULL
+ * @close: the last call; the controller reaches no memory afterwards
+ */
+struct snvme_bus_ops {
+	uint64_t (*read)(struct snvme_bus *bus, uint32_t offset, uint32_t size);
+	void (*write)(struct snvme_bus *bus, uint32_t offset, uint64_t value, uint32_t size);
+	int (*map)(struct snvme_bus *bus, void *va, size_t length, uint64_t *dma);
+	void (*unmap)(struct snvme_bus *bus, void *va, size_t length);
+	const uint32_t *(*asleep)(struct snvme_bus *bus, uint16_t cqid);
+	void (*wake)(struct snvme_bus *bus, uint16_t cqid);
+	bool (*pump)(struct snvme_bus *bus);
+	void (*close)(struct snvme_bus *bus);
+};
+
+/**
+ * struct snvme_bus - a way to such a controller; embedded by its kind
+ * @ops: its kind
+ * @name: short, for people
+ * @doorbells: the registers from 1000h on
+ * @queues: I/O queues of each kind to ask for
+ */
+struct snvme_bus {
+	const struct snvme_bus_ops *ops;
+	const char *name;
+	void *doorbells;
+	uint32_t queues;
 };
 
 /**
@@ -48,6 +105,9 @@ struct snvme_transport {
  * @named_nsid: the namespace that it was opened by; 0 for none
  * @page_shift: log2 of the controller's memory page size
  * @fixed: the part of the public description that does not change
+ * @timeout_ns: a command that takes longer has failed; 0 for the default
+ * @ns_changes: counts what may have changed a namespace
+ * @events, @last_event: for struct snvme_ctrl_info
  * @lock: guards the lists
  * @mems: registered memory
  * @queues: queues
@@ -58,6 +118,10 @@ struct snvme_ctrl {
 	uint32_t named_nsid;
 	uint32_t page_shift;
 	struct snvme_ctrl_info fixed;
+	uint64_t timeout_ns;
+	uint32_t ns_changes;
+	uint32_t events;
+	uint32_t last_event;
 	pthread_mutex_t lock;
 	struct snvme_mem *mems;
 	struct snvme_queue *queues;
@@ -70,6 +134,7 @@ struct snvme_ctrl {
  * @addr: as the caller has it
  * @length: likewise
  * @base: the first page of it
+ * @head: bytes from there to @addr
  * @span: length of its pages
  * @map: DMA addresses of the pages
  * @table: map.addr, writable
@@ -82,6 +147,7 @@ struct snvme_mem {
 	void *addr;
 	size_t length;
 	char *base;
+	size_t head;
 	size_t span;
 	struct snv_dma_map map;
 	uint64_t *table;
@@ -92,7 +158,9 @@ struct snvme_mem {
 /**
  * struct snvme_cq - a completion queue
  * @ring: what the controller writes
+ * @asleep: see struct snvme_transport; NULL: nobody sleeps there
  * @dead: -errno once the ring was seen empty after the queue's death: nothing in it counts any more
+ * @qid: NVMe identifier
  * @handle: of the transport
  * @mem: handle of the ring's memory
  * @bytes: its length
@@ -101,7 +169,9 @@ struct snvme_mem {
  */
 struct snvme_cq {
 	struct snv_cq ring;
+	const uint32_t *asleep;
 	int dead;
+	uint16_t qid;
 	uint32_t handle;
 	uint32_t mem;
 	size_t bytes;
@@ -109,12 +179,26 @@ struct snvme_cq {
 	struct snvme_queue *queues;
 };
 
-/* A command identifier: in use, or next in the list of free ones. */
+#define SNVME_CID_FREE	(1U << 16)
+
+/**
+ * struct snvme_cid - a command identifier
+ * @user: of its command
+ * @next: in the list of free ones
+ * @wire: in flight: what the controller knows it by: its index, and above that a count of its uses,
+ *	so that a completion that comes twice is not taken for that of the next use. Free:
+ *	SNVME_CID_FREE or more, and in the low 16 bits what it will be
+ */
 struct snvme_cid {
 	uint64_t user;
-	uint16_t next;
-	bool busy;
+	uint32_t next;
+	uint32_t wire;
 };
+
+static inline bool snvme_cid_busy(const struct snvme_cid *cid)
+{
+	return cid->wire < SNVME_CID_FREE;
+}
 
 /**
  * struct snvme_queue - a submission queue and where it reports to
@@ -124,9 +208,11 @@ struct snvme_cid {
  *	this is all there is to know: the head that completions carry is not needed
  * @state: its state word
  * @db: the tail doorbell
+ * @asleep: of @cq
  * @cq: where it reports to
  * @ctrl: whose
- * @cid: [depth]
+ * @cid: [cid_mask + 1], of which only the first @depth are ever in flight
+ * @cid_mask: a power of two, less 1
  * @list: [depth]: a PRP list page for each command identifier
  * @free: first free identifier; meaningless when all are in flight
  * @inflight: identifiers in use
@@ -141,6 +227,7 @@ struct snvme_cid {
  * @lists: memory of the list pages
  * @ns: that the last synchronous call was for, as Identify described it then
  * @ns_asked: what that call named it by; 0 is a name too
+ * @ns_changes: ctrl->ns_changes as it was before that
  */
 struct snvme_queue {
 	struct snv_sqe *ring;
@@ -148,9 +235,11 @@ struct snvme_queue {
 	uint32_t tail;
 	const uint32_t *state;
 	struct snv_db db;
+	const uint32_t *asleep;
 	struct snvme_cq *cq;
 	struct snvme_ctrl *ctrl;
 	struct snvme_cid *cid;
+	uint32_t cid_mask;
 	struct snv_prp_list *list;
 	uint32_t free;
 	uint32_t inflight;
@@ -165,11 +254,47 @@ struct snvme_queue {
 	struct snvme_mem *lists;
 	struct snvme_ns_info ns;
 	uint32_t ns_asked;
+	uint32_t ns_changes;
 };
 
+#define SNVME_TIMEOUT_NS	(30 * 1000000000ULL)
+
+static inline uint64_t snvme_timeout(const struct snvme_ctrl *ctrl)
+{
+	return ctrl->timeout_ns ? ctrl->timeout_ns : SNVME_TIMEOUT_NS;
+}
+
+static inline uint64_t snvme_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+/*
+ * After a doorbell store: does its other end sleep? The processor's store-load order is the sleeper's
+ * business, which makes every thread of this process issue a barrier; here it is the compiler that
+ * must not turn them round.
+ */
+static inline bool snvme_sleeps(const uint32_t *asleep)
+{
+	if (!asleep)
+		return false;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	return SNV_LOAD_RELAXED(asleep) != 0;
+}
+
 int snvme_attach_open(struct snvme_ctrl *ctrl, const char *controller);
+int snvme_vssd_open(struct snvme_ctrl *ctrl, const char *spec);
+/* What follows "vssd:" or "vssdN:" in a name, and the namespace named, 0 for none; NULL: no such name. */
+const char *snvme_vssd_spec(const char *name, uint32_t *nsid);
+/* Bring up the controller behind @bus, which is closed on failure too. Sets ctrl->ops. */
+int snvme_own_open(struct snvme_ctrl *ctrl, struct snvme_bus *bus);
 struct snvme_mem *snvme_mem_find(struct snvme_ctrl *ctrl, const void *addr, size_t length);
 void snvme_mem_free(struct snvme_mem *mem);
+/* Zeroed pages, aligned to @align, a power of two; munmap(2) frees them. Or NULL. */
+void *snvme_pages_alloc(size_t length, size_t align);
 void snvme_queue_free(struct snvme_queue *q);
 
 #endif /* SNVME_LIB_H */

@@ -7,10 +7,37 @@
 
 #include "lib.h"
 
+/* Of registered memory: no smaller than the controller's. */
+static size_t page_size(const struct snvme_ctrl *ctrl)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	return page > ctrl->fixed.page_size ? page : ctrl->fixed.page_size;
+}
+
+void *snvme_pages_alloc(size_t length, size_t align)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), slack = align > page ? align - page : 0;
+	size_t span = (length + page - 1) & ~(page - 1), before;
+	char *va;
+
+	if (span < length || span + slack < span)
+		return NULL;
+	va = mmap(NULL, span + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (va == MAP_FAILED)
+		return NULL;
+	before = -(uintptr_t)va & (align - 1);
+	if (before)
+		munmap(va, before);
+	if (slack > before)
+		munmap(va + before + span, slack - before);
+	return va + before;
+}
+
 static int mem_register(struct snvme_ctrl *ctrl, void *addr, size_t length, bool owned,
 			struct snvme_mem **out)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t page = page_size(ctrl);
 	uintptr_t first = (uintptr_t)addr & ~(page - 1);
 	uintptr_t end = ((uintptr_t)addr + length + page - 1) & ~(page - 1);
 	struct snvme_mem *mem;
@@ -25,6 +52,7 @@ static int mem_register(struct snvme_ctrl *ctrl, void *addr, size_t length, bool
 	mem->addr = addr;
 	mem->length = length;
 	mem->base = (char *)first;
+	mem->head = (uintptr_t)addr - first;
 	mem->span = end - first;
 	mem->owned = owned;
 	mem->map.pages = mem->span / page;
@@ -70,9 +98,9 @@ SNVME_API int snvme_mem_alloc(struct snvme_ctrl *ctrl, size_t length, struct snv
 
 	if (!length)
 		return -EINVAL;
-	va = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (va == MAP_FAILED)
-		return -errno;
+	va = snvme_pages_alloc(length, page_size(ctrl));
+	if (!va)
+		return -ENOMEM;
 	ret = mem_register(ctrl, va, length, true, mem);
 	if (ret)
 		munmap(va, length);

@@ -121,6 +121,23 @@ static int namespace_controller(const char *ns, char *name, size_t size, uint32_
 	return first_controller(real, ns, name, size);
 }
 
+const char *snvme_vssd_spec(const char *name, uint32_t *nsid)
+{
+	const char *s = name + 4;
+
+	*nsid = 0;
+	if (strncmp(name, "vssd", 4))
+		return NULL;
+	if (*s == 'n') {
+		const char *number = ++s;
+
+		if (!digits(&s) || *number == '0')
+			return NULL;
+		*nsid = (uint32_t)strtoul(number, NULL, 10);
+	}
+	return *s == ':' ? s + 1 : NULL;
+}
+
 /* Resolve what snvme_open() takes to a controller's name and a namespace, 0 for none named. */
 static int resolve(const char *name, char *controller, size_t size, uint32_t *nsid)
 {
@@ -142,7 +159,7 @@ static int resolve(const char *name, char *controller, size_t size, uint32_t *ns
 		snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/nvme", name);
 		return first_controller(path, NULL, controller, size) ? -EOPNOTSUPP : 0;
 	}
-	/* "vssd:/some/path", and other ways to come. */
+	/* Other ways, to come. */
 	if (isalpha((unsigned char)*name) &&
 	    name[strspn(name, "abcdefghijklmnopqrstuvwxyz-")] == ':')
 		return -EOPNOTSUPP;
@@ -195,9 +212,12 @@ static int learn(struct snvme_ctrl *ctrl, uint32_t nsid)
 	if (ret)
 		goto out;
 	ctrl->page_shift = info.page_shift;
-	snprintf(fixed->name, sizeof(fixed->name), "nvme%u", info.instance);
-	snprintf(fixed->pci, sizeof(fixed->pci), "%04x:%02x:%02x.%x", info.pci_domain & 0xffff,
-		 info.pci_bus & 0xff, info.pci_devfn >> 3 & 0x1f, info.pci_devfn & 7);
+	if (!fixed->name[0]) {
+		snprintf(fixed->name, sizeof(fixed->name), "nvme%u", info.instance);
+		snprintf(fixed->pci, sizeof(fixed->pci), "%04x:%02x:%02x.%x",
+			 info.pci_domain & 0xffff, info.pci_bus & 0xff,
+			 info.pci_devfn >> 3 & 0x1f, info.pci_devfn & 7);
+	}
 	text(fixed->serial, id->sn, sizeof(id->sn));
 	text(fixed->model, id->mn, sizeof(id->mn));
 	text(fixed->firmware, id->fr, sizeof(id->fr));
@@ -229,7 +249,8 @@ SNVME_API int snvme_open(const char *name, struct snvme_ctrl **out)
 	char controller[32];
 	struct snvme_ctrl *ctrl;
 	uint32_t nsid;
-	int ret = resolve(name, controller, sizeof(controller), &nsid);
+	const char *vssd = snvme_vssd_spec(name, &nsid);
+	int ret = vssd ? 0 : resolve(name, controller, sizeof(controller), &nsid);
 
 	if (ret)
 		return ret;
@@ -237,7 +258,7 @@ SNVME_API int snvme_open(const char *name, struct snvme_ctrl **out)
 	if (!ctrl)
 		return -ENOMEM;
 	pthread_mutex_init(&ctrl->lock, NULL);
-	ret = snvme_attach_open(ctrl, controller);
+	ret = vssd ? snvme_vssd_open(ctrl, vssd) : snvme_attach_open(ctrl, controller);
 	if (ret) {
 		pthread_mutex_destroy(&ctrl->lock);
 		free(ctrl);
@@ -264,8 +285,14 @@ SNVME_API void snvme_close(struct snvme_ctrl *ctrl)
 	 * transport's end, which also takes the queues along that the controller refuses to delete.
 	 */
 	for (q = ctrl->queues; q; q = next) {
+		int ret;
+
 		next = q->next;
-		if (snvme_queue_destroy(q))
+		ret = snvme_queue_destroy(q);
+		/* After a reset there is nothing that could be refused. */
+		if (ret && !snvme_reset(ctrl))
+			ret = snvme_queue_destroy(q);
+		if (ret)
 			snvme_queue_free(q);
 	}
 	ctrl->ops->close(ctrl);
@@ -298,7 +325,45 @@ SNVME_API int snvme_get_info(struct snvme_ctrl *ctrl, struct snvme_ctrl_info *ou
 	out->live = info.state == SNVME_STATE_LIVE;
 	out->shadow_doorbells = !!(info.ctrl_flags & SNVME_CTRL_SHADOW);
 	out->iommu = !!(info.ctrl_flags & SNVME_CTRL_IOMMU);
+	out->events = SNV_LOAD_RELAXED(&ctrl->events);
+	out->last_event = SNV_LOAD_RELAXED(&ctrl->last_event);
 	return 0;
+}
+
+SNVME_API int snvme_reset(struct snvme_ctrl *ctrl)
+{
+	return ctrl->ops->reset ? ctrl->ops->reset(ctrl) : -EOPNOTSUPP;
+}
+
+/* Is it a command that whoever runs the controller has to give, or nobody? */
+static bool reserved(const struct snvme_admin *cmd)
+{
+	switch (cmd->opcode) {
+	case SNV_ADMIN_DELETE_SQ:
+	case SNV_ADMIN_CREATE_SQ:
+	case SNV_ADMIN_DELETE_CQ:
+	case SNV_ADMIN_CREATE_CQ:
+	case SNV_ADMIN_ASYNC_EVENT:
+	case SNV_ADMIN_DBBUF:
+		return true;
+	case SNV_ADMIN_SET_FEATURES:
+		return (cmd->cdw10 & 0xff) == SNV_FEAT_NUM_QUEUES;
+	}
+	return false;
+}
+
+SNVME_API int snvme_admin(struct snvme_ctrl *ctrl, struct snvme_admin *cmd)
+{
+	int ret;
+
+	if (reserved(cmd) || cmd->length > 4096 || cmd->length % 4 || (cmd->length && !cmd->data))
+		return -EINVAL;
+	ret = ctrl->ops->admin(ctrl, cmd);
+	/* Controllers report changes to everybody but him who made them. */
+	if (cmd->opcode == SNV_ADMIN_FORMAT || cmd->opcode == SNV_ADMIN_NS_MGMT ||
+	    cmd->opcode == SNV_ADMIN_NS_ATTACH)
+		__atomic_fetch_add(&ctrl->ns_changes, 1, __ATOMIC_RELEASE);
+	return ret;
 }
 
 SNVME_API int snvme_get_ns(struct snvme_ctrl *ctrl, uint32_t nsid, struct snvme_ns_info *info)

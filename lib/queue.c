@@ -2,8 +2,8 @@
 /*
  * Queues: making them, submitting, reaping. NVMe Base 2.0 sections 3.3 and 4.
  *
- * A command identifier is a place in cid[]; a queue has as many as its depth, and the ring one
- * entry more, so that it has room whenever an identifier is free.
+ * A command identifier is a place in cid[]; a queue uses as many as its depth, and the ring has one
+ * entry more, so that there is room whenever an identifier is free.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,7 +13,6 @@
 #include "lib.h"
 
 #define DEFAULT_DEPTH		127
-#define DEFAULT_TIMEOUT_NS	(30 * 1000000000LL)
 #define SPINS_PER_CLOCK		1024
 #define NO_QUEUE		0	/* SQID of the admin queue: never one of ours */
 
@@ -22,10 +21,10 @@ static size_t round_up(size_t length, size_t unit)
 	return (length + unit - 1) & ~(unit - 1);
 }
 
-/* 0, or why the queue with this state word is dead. */
+/* 0, or why the queue with this state word is dead. What the controller wrote, it wrote before. */
 static int dead(const uint32_t *state)
 {
-	switch (SNV_LOAD_RELAXED(state)) {
+	switch (SNV_LOAD_ACQUIRE(state)) {
 	case SNVME_STATE_LIVE:
 		return 0;
 	case SNVME_STATE_RESET:
@@ -56,6 +55,8 @@ static int cq_create(struct snvme_ctrl *ctrl, uint32_t entries, struct snvme_cq 
 	if (ret)
 		goto out_ring;
 	cq->handle = arg.handle;
+	cq->qid = (uint16_t)arg.qid;
+	cq->asleep = ctrl->ops->asleep ? ctrl->ops->asleep(ctrl, cq->qid) : NULL;
 	snv_cq_init(&cq->ring, ring, entries, state, db);
 	*out = cq;
 	return 0;
@@ -111,6 +112,7 @@ static int sq_create(struct snvme_queue *q)
 	}
 	q->handle = arg.handle;
 	q->qid = (uint16_t)arg.qid;
+	q->asleep = q->cq->asleep;
 	q->ring = ring;
 	q->entries = arg.entries;
 	return 0;
@@ -122,7 +124,9 @@ static int cids_create(struct snvme_queue *q)
 	size_t page = q->ctrl->fixed.page_size;
 	int ret;
 
-	q->cid = calloc(q->depth, sizeof(*q->cid));
+	while (q->cid_mask < q->depth - 1)
+		q->cid_mask = 2 * q->cid_mask + 1;
+	q->cid = calloc(q->cid_mask + 1, sizeof(*q->cid));
 	q->list = calloc(q->depth, sizeof(*q->list));
 	if (!q->cid || !q->list)
 		return -ENOMEM;
@@ -132,8 +136,10 @@ static int cids_create(struct snvme_queue *q)
 	/* A list page is one page of the controller's: that has to be contiguous. */
 	if (q->ctrl->page_shift > q->lists->map.page_shift)
 		return -EOPNOTSUPP;
+	for (uint32_t i = 0; i <= q->cid_mask; i++)
+		q->cid[i].wire = SNVME_CID_FREE | i;
 	for (uint32_t i = 0; i < q->depth; i++) {
-		q->cid[i].next = (uint16_t)(i + 1);
+		q->cid[i].next = i + 1;
 		q->list[i].va = (__le64 *)(q->lists->base + i * page);
 		q->list[i].dma = snv_dma_addr(&q->lists->map, i * page);
 	}
@@ -270,63 +276,75 @@ SNVME_API uint32_t snvme_queue_depth(const struct snvme_queue *q)
 }
 
 /* Out of line: what few commands need would take the registers from all. */
-static __attribute__((noinline)) bool describe_pages(const struct snvme_queue *q, uint32_t cid,
+static __attribute__((noinline)) bool describe_pages(const struct snvme_queue *q, uint32_t id,
 						     const struct snvme_io *io, uint64_t at,
 						     struct snv_sqe *sqe)
 {
-	return snv_prp_build(&io->mem->map, at, io->length, q->ctrl->page_shift, &q->list[cid], 1,
+	const struct snvme_ctrl *ctrl = q->ctrl;
+
+	return io->length <= ctrl->fixed.max_transfer &&
+	       snv_prp_build(&io->mem->map, at, io->length, ctrl->page_shift, &q->list[id], 1,
 			     &sqe->prp1, &sqe->prp2) >= 0;
 }
 
 /* Where the data of a command lies. False when it cannot be said in PRPs. */
-static inline bool describe(const struct snvme_queue *q, const struct snvme_ctrl *ctrl,
-			    uint32_t cid, const struct snvme_io *io, struct snv_sqe *sqe)
+static inline bool describe(const struct snvme_queue *q, uint32_t id, const struct snvme_io *io,
+			    struct snv_sqe *sqe)
 {
 	const struct snvme_mem *mem = io->mem;
-	uint64_t at = (uint64_t)((char *)mem->addr - mem->base) + io->offset;
-	uint64_t page = ctrl->fixed.page_size;
+	uint64_t at = mem->head + io->offset, page = q->ctrl->fixed.page_size;
 
-	/* In one page, as most are. Registered pages are no smaller than the controller's. */
+	/*
+	 * In one page, as most are, which every controller transfers. Registered pages are no
+	 * smaller than the controller's.
+	 */
 	if ((at & (page - 1)) + io->length > page)
-		return describe_pages(q, cid, io, at, sqe);
+		return describe_pages(q, id, io, at, sqe);
 	sqe->prp1 = snv_le64(snv_dma_addr(&mem->map, at));
 	sqe->prp2 = snv_le64(0);
 	return at % sizeof(__le32) == 0;
 }
 
-/* Fill in one entry. False for a malformed command: then nothing has changed but the entry. */
-static inline bool fill(const struct snvme_queue *q, const struct snvme_ctrl *ctrl, uint32_t cid,
-			const struct snvme_io *io, struct snv_sqe *sqe)
+/* A command without data. */
+static __attribute__((noinline)) bool fill_flush(const struct snvme_io *io, struct snv_sqe *sqe)
+{
+	sqe->prp1 = snv_le64(0);
+	sqe->prp2 = snv_le64(0);
+	sqe->cdw12 = snv_le32(0);
+	return io->opcode == SNVME_OP_FLUSH && !io->length && !io->nlb && !io->flags && !io->slba;
+}
+
+/*
+ * Fill in one entry, but for its command identifier. False for a malformed command: then nothing has
+ * changed but the entry.
+ */
+static inline bool fill(const struct snvme_queue *q, uint32_t id, const struct snvme_io *io,
+			struct snv_sqe *sqe)
 {
 	const struct snvme_mem *mem = io->mem;
-	uint64_t length = io->length, offset = io->offset;
+	uint64_t length = io->length, end;
 	uint32_t nlb = io->nlb, flags = io->flags;
 
 	sqe->opcode = io->opcode;
 	sqe->flags = 0;
-	sqe->cid = snv_le16((__u16)cid);
 	sqe->nsid = snv_le32(io->nsid);
 	sqe->cdw2 = snv_le32(0);
 	sqe->cdw3 = snv_le32(0);
 	sqe->mptr = snv_le64(0);
 	sqe->cdw10 = snv_le32((__u32)io->slba);
 	sqe->cdw11 = snv_le32((__u32)(io->slba >> 32));
-	sqe->cdw12 = snv_le32((nlb - 1) | (flags & SNVME_IO_FUA ? SNV_RW_CDW12_FUA : 0));
+	sqe->cdw12 = snv_le32((nlb - 1) | flags * SNV_RW_CDW12_FUA);	/* SNVME_IO_FUA is 1 */
 	sqe->cdw13 = snv_le32(0);
 	sqe->cdw14 = snv_le32(0);
 	sqe->cdw15 = snv_le32(0);
-	if (io->opcode == SNVME_OP_FLUSH) {
-		sqe->prp1 = snv_le64(0);
-		sqe->prp2 = snv_le64(0);
-		sqe->cdw12 = snv_le32(0);
-		return !length && !nlb && !flags && !io->slba;
-	}
+	if (io->opcode != SNVME_OP_READ && io->opcode != SNVME_OP_WRITE)
+		return fill_flush(io, sqe);
 	/* What is shorter than the smallest blocks would have the controller run past the PRPs. */
-	if (io->opcode > SNVME_OP_READ || flags > SNVME_IO_FUA || nlb - 1 > SNV_RW_CDW12_NLB ||
-	    length >> 9 < nlb || length > ctrl->fixed.max_transfer || !mem || mem->ctrl != ctrl ||
-	    offset > mem->length || length > mem->length - offset)
+	if (flags > SNVME_IO_FUA || nlb - 1 > SNV_RW_CDW12_NLB || length >> 9 < nlb || !mem ||
+	    mem->ctrl != q->ctrl || __builtin_add_overflow(io->offset, length, &end) ||
+	    end > mem->length)
 		return false;
-	return describe(q, ctrl, cid, io, sqe);
+	return describe(q, id, io, sqe);
 }
 
 SNVME_API int snvme_submit(struct snvme_queue *q, const struct snvme_io *io, unsigned int n)
@@ -340,15 +358,17 @@ SNVME_API int snvme_submit(struct snvme_queue *q, const struct snvme_io *io, uns
 		n = room;
 		ret = -EAGAIN;
 	}
-	for (done = 0; done < n; done++) {
+	for (done = 0; done < n; done++, io++) {
 		struct snvme_cid *cid = &q->cid[id];
+		struct snv_sqe *sqe = &q->ring[tail];
 
-		if (!fill(q, q->ctrl, id, &io[done], &q->ring[tail])) {
+		if (!fill(q, id, io, sqe)) {
 			ret = -EINVAL;
 			break;
 		}
-		cid->user = io[done].user;
-		cid->busy = true;
+		cid->wire &= SNVME_CID_FREE - 1;
+		sqe->cid = snv_le16((__u16)cid->wire);
+		cid->user = io->user;
 		id = cid->next;
 		if (++tail == q->entries)
 			tail = 0;
@@ -359,6 +379,8 @@ SNVME_API int snvme_submit(struct snvme_queue *q, const struct snvme_io *io, uns
 	q->inflight += done;
 	snv_db_ring(&q->db, q->entries, q->tail, tail);
 	q->tail = tail;
+	if (snvme_sleeps(q->asleep))
+		q->ctrl->ops->wake(q->ctrl, q->cq->qid);
 	return (int)done;
 }
 
@@ -371,59 +393,83 @@ static struct snvme_queue *queue_of(struct snvme_cq *cq, uint32_t qid)
 	return q;
 }
 
-SNVME_API int snvme_poll(struct snvme_queue *q, struct snvme_completion *out, unsigned int max)
+SNVME_API int snvme_abort(struct snvme_queue *q, uint64_t user)
 {
-	struct snvme_cq *cq = q->cq;
+	if (!q->ctrl->ops->abort)
+		return -EOPNOTSUPP;
+	for (uint32_t id = 0; id < q->depth; id++)
+		if (snvme_cid_busy(&q->cid[id]) && q->cid[id].user == user)
+			return q->ctrl->ops->abort(q->ctrl, q->qid, (uint16_t)q->cid[id].wire);
+	return -ENOENT;
+}
+
+/* Reap up to @max, without looking further. -EPROTO, or how many. */
+static inline int reap(struct snvme_cq *cq, struct snvme_completion *out, unsigned int max)
+{
+	struct snvme_completion *first = out, *end = out + max;
+	struct snv_cq at = cq->ring;	/* of our own: the loop's stores cannot touch it */
 	const struct snv_cqe *cqe;
-	unsigned int n = 0;
 	uint32_t dw3;
 
-	if (cq->dead)
-		return cq->dead;
-	for (; n < max && (cqe = snv_cq_peek(&cq->ring, &dw3)); snv_cq_advance(&cq->ring)) {
+	for (; out < end && (cqe = snv_cq_peek(&at, &dw3)); snv_cq_advance(&at)) {
 		uint32_t qid = snv_le32_get(cqe->dw2) >> SNV_CQE_DW2_SQID_SHIFT;
-		uint32_t id = dw3 & SNV_CQE_DW3_CID;
 		struct snvme_queue *from = queue_of(cq, qid);
+		uint32_t wire = dw3 & SNV_CQE_DW3_CID, id;
 		struct snvme_cid *cid;
 
 		if (!from && qid == NO_QUEUE)
 			continue;
-		if (!from || id >= from->depth || !from->cid[id].busy) {
-			/* What came before it stands; the next call meets it again. */
-			if (!n)
-				return -EPROTO;
-			break;
-		}
+		if (!from)
+			goto wrong;
+		id = wire & from->cid_mask;
 		cid = &from->cid[id];
-		out[n].user = cid->user;
-		out[n].queue = from;
-		out[n].status = (int)(dw3 >> SNV_CQE_DW3_STATUS_SHIFT & SNV_STATUS_CODE);
-		out[n].result = snv_le32_get(cqe->dw0);
-		n++;
-		cid->busy = false;
-		cid->next = (uint16_t)from->free;
+		if (cid->wire != wire)
+			goto wrong;
+		out->user = cid->user;
+		out->queue = from;
+		out->status = (int)(dw3 >> SNV_CQE_DW3_STATUS_SHIFT & SNV_STATUS_CODE);
+		out->result = snv_le32_get(cqe->dw0);
+		out++;
+		cid->next = from->free;
 		from->free = id;
+		cid->wire = wire + from->cid_mask + 1 + SNVME_CID_FREE;
 		from->inflight--;
 	}
+out:
+	cq->ring.head = at.head;
+	cq->ring.phase = at.phase;
 	snv_cq_release(&cq->ring);
-	if (n || !max)
-		return (int)n;
-	cq->dead = dead(cq->ring.state);
-	return cq->dead;
+	return (int)(out - first);
+wrong:
+	/* What came before it stands; the next call meets it again. */
+	if (out == first)
+		return -EPROTO;
+	goto out;
 }
 
-static uint64_t now(void)
+SNVME_API int snvme_poll(struct snvme_queue *q, struct snvme_completion *out, unsigned int max)
 {
-	struct timespec ts;
+	const struct snvme_ctrl *ctrl = q->ctrl;
+	struct snvme_cq *cq = q->cq;
+	int n;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+	if (cq->dead)
+		return cq->dead;
+	n = reap(cq, out, max);
+	if (!n && max && ctrl->ops->idle && ctrl->ops->idle(q->ctrl))
+		n = reap(cq, out, max);
+	if (n > 0 && snvme_sleeps(cq->asleep))
+		ctrl->ops->wake(q->ctrl, cq->qid);
+	if (n || !max)
+		return n;
+	cq->dead = dead(cq->ring.state);
+	return cq->dead;
 }
 
 SNVME_API int snvme_wait(struct snvme_queue *q, struct snvme_completion *out, unsigned int max,
 			 int64_t timeout_ns)
 {
-	uint64_t timeout = timeout_ns < 0 ? DEFAULT_TIMEOUT_NS : (uint64_t)timeout_ns;
+	uint64_t timeout = timeout_ns < 0 ? snvme_timeout(q->ctrl) : (uint64_t)timeout_ns;
 	uint64_t start = 0;
 
 	if (!max)
@@ -437,13 +483,17 @@ SNVME_API int snvme_wait(struct snvme_queue *q, struct snvme_completion *out, un
 		if (!timeout)
 			return -ETIMEDOUT;
 		if (spins % SPINS_PER_CLOCK == 0) {
-			uint64_t t = now();
+			uint64_t t = snvme_now();
 
 			if (!start)
 				start = t;
 			else if (t - start >= timeout)
 				return -ETIMEDOUT;
 		}
-		snv_cpu_relax();
+		/* What completes the command may need this processor. */
+		if (start)
+			snv_thread_relax(spins);
+		else
+			snv_cpu_relax();
 	}
 }

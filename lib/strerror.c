@@ -27,7 +27,7 @@ static const struct {
 	{ -ECONNRESET, "the controller was reset: the queue has to be made again" },
 	{ -ETIMEDOUT, "the command did not complete in time" },
 	{ -EPROTO, "an answer that cannot be right, or a module of another version" },
-	{ -EIO, "the controller refused; the kernel's log has its status" },
+	{ -EIO, "the controller refused, or failed; the kernel's log may have its status" },
 	/* NVMe Base 2.0 section 4.2.3, NVM Command Set 1.0 section 4. */
 	{ 0x001, "Invalid Command Opcode" },
 	{ 0x002, "Invalid Field in Command" },

@@ -6,10 +6,12 @@ set -euo pipefail
 
 packages=(
 	# building: user space, then the module for both kernels
-	build-essential pkg-config libjansson-dev libnvme-dev libssl-dev
+	build-essential pkg-config libjansson-dev libnvme-dev libssl-dev liburing-dev
 	linux-headers-amd64 linux-headers-6.12-amd64
 	# checking
 	clang libclang-rt-14-dev cppcheck mandoc sparse
+	# measuring
+	valgrind
 	# the guests and what runs in them
 	busybox-static cpio e2fsprogs fdisk fio kmod nvme-cli qemu-system-x86 util-linux xz-utils zstd
 )

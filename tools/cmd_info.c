@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 /* snvme info: all about a controller and its namespaces. */
+#include <endian.h>
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include <snvme/nvme.h>
 
 #include "tool.h"
 
@@ -41,6 +44,7 @@ static json_t *info_json(const struct snvme_ctrl_info *info)
 	json_object_update(value, queues);
 	json_decref(queues);
 	json_object_set_new(value, "epoch", json_integer((json_int_t)info->epoch));
+	json_object_set_new(value, "events", json_integer((json_int_t)info->events));
 	json_object_set_new(value, "live", json_boolean(info->live));
 	json_object_set_new(value, "shadow_doorbells", json_boolean(info->shadow_doorbells));
 	json_object_set_new(value, "iommu", json_boolean(info->iommu));
@@ -51,7 +55,7 @@ static json_t *info_json(const struct snvme_ctrl_info *info)
 
 static void print_info(const struct snvme_ctrl_info *info)
 {
-	printf("%s at %s\n", info->name, info->pci);
+	printf(info->pci[0] ? "%s at %s\n" : "%s, in this process\n", info->name, info->pci);
 	printf("  model                 %s\n", info->model);
 	printf("  serial                %s\n", info->serial);
 	printf("  firmware              %s\n", info->firmware);
@@ -72,6 +76,8 @@ static void print_info(const struct snvme_ctrl_info *info)
 	       info->shadow_doorbells ? "shadow (Doorbell Buffer Config)" : "registers");
 	printf("  IOMMU                 %s\n", info->iommu ? "translates" : "off");
 	printf("  volatile write cache  %s\n", info->volatile_write_cache ? "yes" : "no");
+	if (info->events)
+		printf("  events                %u, the last %08x\n", info->events, info->last_event);
 	printf("  namespaces            numbers up to %u\n", info->nn);
 }
 
@@ -86,6 +92,28 @@ static void print_ns(const struct ns_name *name, const struct snvme_ns_info *ns)
 	if (ns->protection)
 		printf(", protection type %u", ns->protection);
 	putchar('\n');
+}
+
+/* The namespaces of a controller that the kernel does not know, as ctrl_namespaces(). */
+static size_t active_namespaces(struct snvme_ctrl *ctrl, struct ns_name **out)
+{
+	struct snv_ns_list *list = xcalloc(1, sizeof(*list));
+	struct snvme_admin cmd = {
+		.opcode = SNV_ADMIN_IDENTIFY, .cdw10 = SNV_CNS_ACTIVE_NS_LIST, .data = list,
+		.length = sizeof(*list),
+	};
+	int ret = snvme_admin(ctrl, &cmd);
+	size_t n = 0;
+
+	if (ret)
+		die("the list of namespaces: %s", snvme_strerror(ret));
+	*out = xcalloc(1024, sizeof(**out));
+	for (; n < 1024 && le32toh(list->nsid[n]); n++) {
+		(*out)[n].nsid = le32toh(list->nsid[n]);
+		snprintf((*out)[n].name, sizeof((*out)[n].name), "vssdn%u", (*out)[n].nsid);
+	}
+	free(list);
+	return n;
 }
 
 int cmd_info(int argc, char **argv)
@@ -129,7 +157,8 @@ int cmd_info(int argc, char **argv)
 	} else {
 		print_info(&info);
 	}
-	n = ctrl_namespaces("", info.name, &names);
+	n = is_vssd(argv[optind]) ? active_namespaces(ctrl, &names) :
+				    ctrl_namespaces("", info.name, &names);
 	for (size_t i = 0; i < n; i++) {
 		struct snvme_ns_info ns;
 

@@ -256,6 +256,9 @@ static int verify_device(struct verify *v, const char *name, uint64_t offset, ui
 	uint32_t lba_size;
 	int fd;
 
+	if (is_vssd(name))
+		die("%s is not the kernel's, which has nothing to compare with: bench --verify=lba checks it",
+		    name);
 	target_open(&target, name, NULL);
 	target_range(&target, offset, size, false);
 	disk_start(&target.disk);
@@ -298,6 +301,8 @@ static bool is_path(const char *name)
 {
 	struct stat st;
 
+	if (is_vssd(name))
+		return false;
 	if (!stat(name, &st))
 		return !S_ISBLK(st.st_mode) && !S_ISCHR(st.st_mode);
 	if (strchr(name, '/') && strncmp(name, "/dev/", 5))

@@ -41,6 +41,13 @@ const char *open_reason(const char *name, int ret, char *out, size_t size)
 	bool exists = in_sysfs("class/nvme", base) || in_sysfs("class/block", base) ||
 		      in_sysfs("bus/pci/devices", base);
 
+	/* What is wrong with the name, or else with what it makes. */
+	if (is_vssd(name)) {
+		if (!snvme_vssd_check(name, out, size))
+			snprintf(out, size, "%s", ret > 0 || ret == -EIO || ret == -ENODEV ?
+				 snvme_strerror(ret) : strerror(-ret));
+		return out;
+	}
 	snprintf(partition, sizeof(partition), "%s/partition", base);
 	switch (ret) {
 	case -ENXIO:
@@ -61,6 +68,8 @@ const char *open_reason(const char *name, int ret, char *out, size_t size)
 			snprintf(out, size, "not an NVMe namespace");
 		else if (in_sysfs("bus/pci/devices", base) && !runs_nvme(base))
 			snprintf(out, size, "the kernel's nvme driver does not run it");
+		else if (!exists)
+			snprintf(out, size, "not a kind of name that is known here");
 		else
 			snprintf(out, size,
 				 "it cannot be shared with its driver: the kernel log (dmesg) says why");
@@ -108,17 +117,25 @@ void disk_open(struct disk *disk, const char *name)
 	if (ret)
 		die("%s: %s", name, snvme_strerror(ret));
 	ret = snvme_get_ns(disk->ctrl, 0, &disk->ns);
+	if (ret == -EINVAL && is_vssd(name))
+		die("%s has several namespaces: name one, such as vssdn1:%s", name,
+		    strchr(name, ':') + 1);
 	if (ret == -EINVAL)
 		die("%s has several namespaces: name one, such as /dev/%sn1", name,
 		    disk->info.name);
 	if (ret == -ENOENT)
-		die("%s has no active namespace", name);
+		die("%s has no such active namespace", name);
 	if (ret)
 		die("%s: %s", name, snvme_strerror(ret));
 	if (disk->ns.metadata_size)
 		die("%s has %u bytes of metadata in each block, a format that is not supported",
 		    name, disk->ns.metadata_size);
+	if (is_vssd(name)) {
+		snprintf(disk->name, sizeof(disk->name), "vssdn%u", disk->ns.nsid);
+		return;
+	}
 
+	disk->kernel = true;
 	n = ctrl_namespaces("", disk->info.name, &names);
 	for (size_t i = 0; i < n; i++)
 		if (names[i].nsid == disk->ns.nsid)
@@ -132,6 +149,9 @@ static void __attribute__((noreturn)) die_no_spare(const struct snvme_ctrl_info 
 {
 	char write_queues[16], poll_queues[16], advice[256];
 
+	if (!info->driver_queues)
+		die("%s has no spare queue: it granted %u submission and %u completion queues",
+		    info->name, info->granted_sq, info->granted_cq);
 	read_line(write_queues, sizeof(write_queues), "/sys/module/nvme/parameters/write_queues");
 	read_line(poll_queues, sizeof(poll_queues), "/sys/module/nvme/parameters/poll_queues");
 	if (info->used_sq || info->used_cq)
@@ -309,9 +329,11 @@ void target_writable(struct target *target, bool force)
 			break;
 		check_extent(target, extent);
 		n = (extent_end < end ? extent_end : end) - at;
-		ret = force ? 0 : range_in_use("", target->disk.name,
-					       extent->physical + at - extent->logical, n, why,
-					       sizeof(why));
+		ret = 0;
+		if (!force && target->disk.kernel)
+			ret = range_in_use("", target->disk.name,
+					   extent->physical + at - extent->logical, n, why,
+					   sizeof(why));
 		if (ret < 0)
 			die("cannot find out whether %s is in use (%s): writing it needs --force",
 			    target->disk.name, strerror(-ret));
@@ -340,8 +362,11 @@ static int cache_fd(const struct target *target)
 
 void target_sync(struct target *target)
 {
-	int fd = cache_fd(target);
+	int fd;
 
+	if (!target->disk.kernel)
+		return;
+	fd = cache_fd(target);
 	if (fdatasync(fd))
 		die("%s: %s", target->name, strerror(errno));
 	if (fd != target->fd)
@@ -367,8 +392,11 @@ static size_t cached_pages(int fd, uint64_t size)
 
 void target_drop_cache(struct target *target)
 {
-	int ret, fd = cache_fd(target);
+	int ret, fd;
 
+	if (!target->disk.kernel)
+		return;
+	fd = cache_fd(target);
 	/* All of it: a page, or a folio of many pages, that the range only touches would stay. */
 	ret = posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 	if (ret)

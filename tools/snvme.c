@@ -27,7 +27,8 @@ static void usage(FILE *out)
 	      "       snvme --help | --version | COMMAND --help\n\n", out);
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].summary);
-	fputs("\nEach command takes -o json. DEV is /dev/nvme0, /dev/nvme0n1 or a PCI address.\n", out);
+	fputs("\nEach command takes -o json. DEV is /dev/nvme0, /dev/nvme0n1, a PCI address,\n"
+	      "or a virtual SSD: vssd:ram,size=1G, vssd:file=PATH, ...; snvme(1) has the rest.\n", out);
 }
 
 int main(int argc, char **argv)

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <jansson.h>
 
 #include <snvme/snvme.h>
@@ -106,6 +107,18 @@ int sums_load(struct sums *sums, const char *path);
 struct sum *sums_find(struct sums *sums, const char *path);
 void sums_free(struct sums *sums);
 
+/* vssd:..., vssdn2:...: a virtual SSD in this process? Then the kernel has no device of it. */
+static inline bool is_vssd(const char *name)
+{
+	const char *s = name + 4;
+
+	if (strncmp(name, "vssd", 4))
+		return false;
+	if (*s == 'n')
+		s += 1 + strspn(s + 1, "0123456789");
+	return *s == ':';
+}
+
 /* disk.c: a namespace reached through a queue of one's own; every failure ends the program */
 
 #define DISK_BUFFER	(1U << 20)
@@ -115,7 +128,8 @@ void sums_free(struct sums *sums);
  * @ctrl: its controller
  * @info: of the controller, when it was opened
  * @ns: the namespace
- * @name: its block device, "nvme0n1"
+ * @name: its block device, "nvme0n1"; "vssdn1" is none
+ * @kernel: it is one of the kernel's: somebody may use it, and it may be cached
  * @queue: a queue, or NULL
  * @mem: DISK_BUFFER bytes for @queue
  */
@@ -124,6 +138,7 @@ struct disk {
 	struct snvme_ctrl_info info;
 	struct snvme_ns_info ns;
 	char name[32];
+	bool kernel;
 	struct snvme_queue *queue;
 	struct snvme_mem *mem;
 };

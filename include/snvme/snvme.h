@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * libsnvme: NVMe queues of one's own on a controller that the kernel keeps driving.
+ * libsnvme: NVMe queues of one's own on a controller that the kernel keeps driving, or on one that
+ * the library runs itself.
  *
  * Every function returns 0 (or a count) on success, a negative errno, or, where a command went to
  * the controller, a positive NVMe status: SCT << 8 | SC (NVMe Base 2.0 section 4.2.3). Nothing here
@@ -28,8 +29,8 @@ struct snvme_queue;
 
 /**
  * struct snvme_ctrl_info - what a controller is and has
- * @name: kernel name, "nvme0"
- * @pci: PCI address, "0000:01:00.0"
+ * @name: kernel name, "nvme0"; "vssd"
+ * @pci: PCI address, "0000:01:00.0", or empty
  * @serial: serial number, NUL-terminated, without padding
  * @model: model number, likewise
  * @firmware: firmware revision, likewise
@@ -50,6 +51,8 @@ struct snvme_queue;
  * @shadow_doorbells: 1 if the controller takes tails from memory (Doorbell Buffer Config)
  * @iommu: 1 if DMA is translated
  * @volatile_write_cache: 1 if data is durable only after snvme_flush()
+ * @events: asynchronous events that the controller reported; 0 unless the library runs it
+ * @last_event: dword 0 of the last one (NVMe Base 2.0 section 5.2): type, information, log page
  */
 struct snvme_ctrl_info {
 	char name[32];
@@ -74,6 +77,8 @@ struct snvme_ctrl_info {
 	int shadow_doorbells;
 	int iommu;
 	int volatile_write_cache;
+	uint32_t events;
+	uint32_t last_event;
 };
 
 /**
@@ -95,28 +100,96 @@ struct snvme_ns_info {
 /**
  * snvme_open() - reach a controller
  * @name: "/dev/nvme0" or "nvme0", a namespace ("/dev/nvme0n1", "nvme0n1"), or a PCI address
- *	("0000:01:00.0")
+ *	("0000:01:00.0"): the kernel driver keeps running the controller, mounted file systems
+ *	included. Or "vssd:ram,size=1G", "vssd:file=/path", "vssd:config=/path.json": a virtual SSD in
+ *	this process, that lives until snvme_close(); "vssdn2:...": its namespace 2. snvme(1) has the
+ *	keys
  * @ctrl: out: the handle
- *
- * The kernel driver keeps running the controller, mounted file systems included.
  *
  * Return: 0; -ENOENT no such device; -ENXIO snvme.ko is not loaded; -EPERM or -EACCES no right to
  * it; -EOPNOTSUPP the driver beside is not one that can be shared (the kernel log says why), or a
  * kind of name this version does not know; -EINVAL a partition or a malformed name; -EAGAIN the
- * controller is being reset; -EPROTO the module speaks another ABI version.
+ * controller is being reset; -EPROTO the module speaks another ABI version. Of a controller that the
+ * library runs also: -EBUSY or an errno of a file that @name names; -ETIMEDOUT it did not become
+ * ready within CAP.TO, or answer; -EIO it failed (CSTS.CFS); -ENODEV it is gone; a status.
  */
 int snvme_open(const char *name, struct snvme_ctrl **ctrl);
+
+/**
+ * snvme_vssd_check() - what is wrong with a name of a virtual SSD?
+ * @name: "vssd:...", as for snvme_open()
+ * @why: out: a sentence, unless 0 is returned
+ * @size: of @why
+ *
+ * Nothing is made; files that are there are looked at.
+ *
+ * Return: 0; -EINVAL; an errno of a file that @name names.
+ */
+int snvme_vssd_check(const char *name, char *why, size_t size);
 
 /**
  * snvme_close() - destroy what was made from @ctrl, and @ctrl
  * @ctrl: the handle, or NULL
  *
- * Queues are deleted on the controller before their memory is released.
+ * Queues are deleted on the controller before their memory is released. A controller that the library
+ * runs is shut down (CC.SHN), which makes all that was written durable.
  */
 void snvme_close(struct snvme_ctrl *ctrl);
 
 /* Fill @info. Return: 0, -ENODEV once the controller is gone. */
 int snvme_get_info(struct snvme_ctrl *ctrl, struct snvme_ctrl_info *info);
+
+/**
+ * snvme_reset() - reset a controller that the library runs
+ * @ctrl: the controller
+ *
+ * Its queues die (-ECONNRESET): nothing in flight reaches memory any more. It is up again, without
+ * queues, when this returns. That also happens by itself: when an admin command is not answered and
+ * cannot be aborted, when a synchronous call times out likewise, and when the controller reports
+ * that it has failed (CSTS.CFS), which any of the calls here may find.
+ *
+ * Return: 0; -EOPNOTSUPP the kernel's driver runs it; -ENODEV it is gone, or does not come up.
+ */
+int snvme_reset(struct snvme_ctrl *ctrl);
+
+/**
+ * struct snvme_admin - an admin command
+ * @opcode: of it
+ * @nsid: namespace identifier
+ * @cdw10: and on: command dwords
+ * @data: any memory, or NULL; which way it goes is in the opcode (NVMe Base 2.0 section 5, bits 1:0)
+ * @length: of @data, a multiple of 4, at most 4,096
+ * @timeout_ms: 0 for 30 s
+ * @result: out: dword 0 of the completion
+ */
+struct snvme_admin {
+	uint8_t opcode;
+	uint8_t reserved[3];
+	uint32_t nsid;
+	uint32_t cdw10;
+	uint32_t cdw11;
+	uint32_t cdw12;
+	uint32_t cdw13;
+	uint32_t cdw14;
+	uint32_t cdw15;
+	void *data;
+	uint32_t length;
+	uint32_t timeout_ms;
+	uint32_t result;
+};
+
+/**
+ * snvme_admin() - carry out an admin command
+ * @ctrl: the controller
+ * @cmd: the command
+ *
+ * Not those that whoever runs the controller needs for himself: queues, their number, their doorbell
+ * buffers, asynchronous events.
+ *
+ * Return: 0; a status; -EINVAL; -ETIMEDOUT it was aborted, or the controller reset; -ECONNRESET the
+ * controller failed meanwhile and was reset; -ENODEV.
+ */
+int snvme_admin(struct snvme_ctrl *ctrl, struct snvme_admin *cmd);
 
 /**
  * snvme_get_ns() - look at a namespace
@@ -187,7 +260,8 @@ struct snvme_queue_opts {
  * @queue: out
  *
  * Return: 0; -ENOSPC no spare queue; -EINVAL; -EAGAIN the controller is being reset; -ECONNRESET the
- * completion queue to share died in a reset; -ENOMEM; -EIO the controller refused; -ENODEV.
+ * completion queue to share died in a reset, or the controller failed and was reset; -ENOMEM; -EIO the
+ * controller refused; -ETIMEDOUT; -ENODEV.
  */
 int snvme_queue_create(struct snvme_ctrl *ctrl, const struct snvme_queue_opts *opts,
 		       struct snvme_queue **queue);
@@ -272,9 +346,21 @@ int snvme_submit(struct snvme_queue *queue, const struct snvme_io *io, unsigned 
  * @max: capacity of @out
  *
  * Return: how many; if none and the queue is dead, -ECONNRESET or -ENODEV: what was in flight is
- * lost, its data undefined. -EPROTO the controller sent a completion that matches no command.
+ * lost, its data undefined. -EPROTO the controller sent a completion that matches no command. Who
+ * finds that a controller of the library's has failed resets it first, which may take CAP.TO.
  */
 int snvme_poll(struct snvme_queue *queue, struct snvme_completion *out, unsigned int max);
+
+/**
+ * snvme_abort() - ask the controller to abort a command in flight
+ * @queue: that it was submitted to; the caller is its thread
+ * @user: from its struct snvme_io
+ *
+ * Return: 0 it was aborted: its completion comes as usual, most likely with status 007h; -ENOENT no
+ * such command is in flight, or it can be stopped no more: it ends by itself; -EOPNOTSUPP the kernel's
+ * driver runs the controller; a status, or an errno as snvme_admin().
+ */
+int snvme_abort(struct snvme_queue *queue, uint64_t user);
 
 /**
  * snvme_wait() - reap at least one completion
@@ -296,12 +382,15 @@ int snvme_wait(struct snvme_queue *queue, struct snvme_completion *out, unsigned
  * @length: bytes, a multiple of the logical block size
  * @offset: bytes from the start of the namespace, likewise
  *
- * Split at max_transfer, with as many pieces in flight as @queue takes. The kernel is asked for the
- * namespace's format once for each queue: after a resize or a format, make a new one.
+ * Split at max_transfer, with as many pieces in flight as @queue takes. The namespace's format is
+ * asked for once for each queue: after a resize or a format, make a new one. A controller that the
+ * library runs tells of such changes by itself.
  *
  * Return: 0; a status; -EFAULT @buf is not registered; -EINVAL; -ERANGE past the end of the
  * namespace; -EBUSY commands in flight; -EOPNOTSUPP a format with metadata; as snvme_wait(). After
- * -ETIMEDOUT the queue must be destroyed: the controller may still write to @buf.
+ * -ETIMEDOUT the queue must be destroyed: the controller may still write to @buf. Not so where the
+ * library runs the controller: it has aborted what was in flight or, where that was of no use within
+ * a second, reset the controller, and @buf is the caller's again.
  */
 int snvme_read(struct snvme_queue *queue, uint32_t nsid, void *buf, size_t length, uint64_t offset);
 

@@ -34,7 +34,12 @@ inside='(snvme/(nvme|ioctl)|hal|ring|prp|extent|lib)\.h'
 none "the public header includes nothing of the inside" "$(includes include/snvme | grep -E " $inside")"
 none "kernel does not know lib" "$(includes kernel | grep -E ' (snvme/snvme|lib|tool)\.h|/lib')"
 none "lib does not know kernel" "$(includes lib | grep -E 'kernel/|tool\.h')"
-none "tools include the public header only" "$(includes tools | grep -E " $inside")"
+none "tools include the public header and the wire's" "$(includes tools | grep -E " $inside" | grep -v ' snvme/nvme\.h$')"
+none "examples and benchmarks include the public header only" "$(includes examples bench | grep -E " $inside")"
+none "vssd includes uapi, hal.h and its own" "$(includes vssd | grep -E ' (ring|prp|extent|lib|tool)\.h$| snvme/(snvme|ioctl)\.h$')"
+none "vssd's core is freestanding" "$(includes vssd | grep -v '^vssd/user/' |
+	grep -Ev ' (core|vssd|hal|linux/types|snvme/nvme|stdbool|stddef|stdint)\.h$')"
+none "lib knows vssd's home alone" "$(includes lib | grep -E ' (core|vssd|user)\.h$| user/user\.h')"
 
 # A licence line first in each file; second where the first is an interpreter's.
 none "a licence line in each file" "$(
@@ -45,7 +50,7 @@ none "a licence line in each file" "$(
 		head -n 2 "$file" | grep -q 'SPDX-License-Identifier:' || echo "$file"
 	done)"
 none "the module is GPL-2.0-only" "$(grep -L 'GPL-2.0-only' kernel/*)"
-none "core is GPL-2.0-only OR MIT" "$(grep -LE 'GPL-2.0-only OR MIT' core/*)"
+none "core and vssd's core are GPL-2.0-only OR MIT" "$(grep -LE 'GPL-2.0-only OR MIT' core/* vssd/*.[ch])"
 none "uapi has the syscall note" "$(grep -L 'Linux-syscall-note' include/uapi/snvme/*)"
 
 none "no macro without a prefix in an installed header" "$(
@@ -54,7 +59,7 @@ none "no macro without a prefix in an installed header" "$(
 none "no type without a prefix in an installed header" "$(
 	grep -hoE '^(struct|enum|union)[[:space:]]+[A-Za-z_0-9]+' include/snvme/*.h include/uapi/snvme/*.h |
 		awk '{ print $2 }' | grep -Ev '^snvm?e?_')"
-none "no typedef" "$(grep -rnE '^[[:space:]]*typedef' include core)"
+none "no typedef" "$(grep -rnE '^[[:space:]]*typedef' include core vssd)"
 none "the library exports the header's functions, and no other" "$(
 	comm -3 <(grep -oE '\bsnvme_[a-z_]+\(' include/snvme/snvme.h | tr -d '(' | sort -u) \
 		<(nm -D --defined-only build/libsnvme.so | awk '$2 == "T" { sub("@.*", "", $3); print $3 }' | sort))"

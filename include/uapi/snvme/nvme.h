@@ -56,21 +56,27 @@
 #define SNV_CAP_CSS_NVM		(1U << 0)
 #define SNV_CAP_CSS_CSI		(1U << 6)
 #define SNV_CAP_AMS_WRRU	(1U << 0)
+#define SNV_CAP_CRMS_CRWMS	(1ULL << 59)
 
 #define SNV_VS(major, minor, ter) ((__u32)(major) << 16 | (minor) << 8 | (ter))
 
 #define SNV_CC_EN		(1U << 0)
+#define SNV_CC_CSS		(7U << 4)
 #define SNV_CC_CSS_SHIFT	4
 #define SNV_CC_CSS_NVM		(0U << 4)
 #define SNV_CC_CSS_CSI		(6U << 4)
+#define SNV_CC_MPS		(15U << 7)
 #define SNV_CC_MPS_SHIFT	7
+#define SNV_CC_AMS		(7U << 11)
 #define SNV_CC_AMS_SHIFT	11
 #define SNV_CC_AMS_RR		(0U << 11)
 #define SNV_CC_AMS_WRRU		(1U << 11)
 #define SNV_CC_SHN		(3U << 14)
 #define SNV_CC_SHN_NORMAL	(1U << 14)
 #define SNV_CC_SHN_ABRUPT	(2U << 14)
+#define SNV_CC_IOSQES		(15U << 16)
 #define SNV_CC_IOSQES_SHIFT	16
+#define SNV_CC_IOCQES		(15U << 20)
 #define SNV_CC_IOCQES_SHIFT	20
 #define SNV_CC_CRIME		(1U << 24)
 
@@ -87,8 +93,24 @@
 #define SNV_AQA_ASQS(n)		((__u32)(n))		/* zero-based */
 #define SNV_AQA_ACQS(n)		((__u32)(n) << 16)
 
+#define SNV_CMBLOC_BIR		0x7U
+#define SNV_CMBLOC_CQMMS	(1U << 3)
+#define SNV_CMBLOC_CQPDS	(1U << 4)
+#define SNV_CMBLOC_CDPMLS	(1U << 5)
+#define SNV_CMBLOC_CDPCILS	(1U << 6)
+#define SNV_CMBLOC_CDMMMS	(1U << 7)
+#define SNV_CMBSZ_SQS		(1U << 0)
+#define SNV_CMBSZ_CQS		(1U << 1)
+#define SNV_CMBSZ_LISTS		(1U << 2)
+#define SNV_CMBSZ_RDS		(1U << 3)
+#define SNV_CMBSZ_WDS		(1U << 4)
+#define SNV_CMBSZ_SZU_SHIFT	8		/* units of 4 KiB << 4 * szu */
+#define SNV_CMBSZ_SZ_SHIFT	12
 #define SNV_CMBMSC_CRE		(1ULL << 0)
 #define SNV_CMBMSC_CMSE		(1ULL << 1)
+#define SNV_CMBMSC_CBA		(~0xfffULL)
+
+#define SNV_CMBSTS_CBAI		(1U << 0)
 
 /* ---- Submission queue entry: Base 3.3.3.1 ---- */
 
@@ -206,7 +228,11 @@ SNV_SIZE(snv_cqe, 16);
 #define SNV_SC_NS_ALREADY_ATTACHED	0x118
 #define SNV_SC_NS_IS_PRIVATE		0x119
 #define SNV_SC_NS_NOT_ATTACHED		0x11a
+#define SNV_SC_THIN_PROV_UNSUPPORTED	0x11b
 #define SNV_SC_CTRL_LIST_INVALID	0x11c
+#define SNV_SC_IOCS_UNSUPPORTED		0x129
+#define SNV_SC_IOCS_COMBINATION		0x12b
+#define SNV_SC_INVALID_IOCS		0x12c
 #define SNV_SC_BAD_ATTRIBUTES		0x180
 #define SNV_SC_INVALID_PI		0x181
 #define SNV_SC_READ_ONLY		0x182
@@ -289,6 +315,12 @@ SNV_SIZE(snv_sgl_desc, 16);
 #define SNV_OP_ZONE_MGMT_RECV	0x7a
 #define SNV_OP_ZONE_APPEND	0x7d
 
+/* Namespace Management, Namespace Attachment: SEL in dword 10, Base 5.22, 5.23 */
+#define SNV_NS_MGMT_CREATE	0x0
+#define SNV_NS_MGMT_DELETE	0x1
+#define SNV_NS_ATTACH_ATTACH	0x0
+#define SNV_NS_ATTACH_DETACH	0x1
+
 /* Create I/O Completion Queue and Submission Queue: Base 5.4, 5.5 */
 #define SNV_QUEUE_CDW10_QSIZE_SHIFT	16	/* zero-based, above the identifier */
 #define SNV_CQ_CDW11_PC			(1U << 0)
@@ -303,8 +335,10 @@ SNV_SIZE(snv_sgl_desc, 16);
 
 /* Read, Write and their kin: NVM 3.2 */
 #define SNV_RW_CDW12_NLB	0xffffU		/* zero-based */
+#define SNV_RW_CDW12_DTYPE	(0xfU << 20)
 #define SNV_RW_CDW12_STC	(1U << 24)
 #define SNV_RW_CDW12_DEAC	(1U << 25)	/* Write Zeroes */
+#define SNV_RW_CDW12_PIREMAP	(1U << 25)	/* Zone Append */
 #define SNV_RW_CDW12_PRCHK_REF	(1U << 26)
 #define SNV_RW_CDW12_PRCHK_APP	(1U << 27)
 #define SNV_RW_CDW12_PRCHK_GUARD (1U << 28)
@@ -322,7 +356,12 @@ struct snv_dsm_range {
 };
 SNV_SIZE(snv_dsm_range, 16);
 
-/* Copy, source range format 0: NVM 3.2.2 */
+/* Copy, source range format 0: NVM 3.2.2; the rest of dword 12, for the write, as above */
+#define SNV_COPY_CDW12_NR	0xffU		/* zero-based */
+#define SNV_COPY_CDW12_FORMAT	(0xfU << 8)
+#define SNV_COPY_CDW12_PRINFOR	(0xfU << 12)
+#define SNV_COPY_PRINFOR_SHIFT	14		/* up to where PRACT and PRCHK are elsewhere */
+
 struct snv_copy_range {
 	__u8	rsvd0[8];
 	__le64	slba;
@@ -345,12 +384,15 @@ SNV_AT(snv_copy_range, eilbrt, 24);
 #define SNV_CNS_CSI_NS			0x05
 #define SNV_CNS_CSI_CTRL		0x06
 #define SNV_CNS_CSI_ACTIVE_NS_LIST	0x07
+#define SNV_CNS_INDEP_NS		0x08
 #define SNV_CNS_ALLOCATED_NS_LIST	0x10
 #define SNV_CNS_ALLOCATED_NS		0x11
 #define SNV_CNS_NS_CTRL_LIST		0x12
 #define SNV_CNS_CTRL_LIST		0x13
 #define SNV_CNS_PRIMARY_CTRL_CAP	0x14
 #define SNV_CNS_SECONDARY_CTRL_LIST	0x15
+#define SNV_CNS_CSI_ALLOCATED_NS_LIST	0x1a
+#define SNV_CNS_CSI_ALLOCATED_NS	0x1b
 #define SNV_CNS_CSI_LIST		0x1c
 
 #define SNV_CSI_NVM			0x00
@@ -501,8 +543,20 @@ SNV_AT(snv_id_ctrl, psd, 2048);
 #define SNV_ONCS_VERIFY		(1U << 7)
 #define SNV_ONCS_COPY		(1U << 8)
 #define SNV_VWC_PRESENT		(1U << 0)
+#define SNV_VWC_FLUSH_ALL	(3U << 1)	/* Flush takes NSID FFFFFFFFh */
 #define SNV_CMIC_MULTI_PORT	(1U << 0)
 #define SNV_CMIC_MULTI_CTRL	(1U << 1)
+#define SNV_CTRATT_HOST_ID_128	(1U << 0)
+#define SNV_CNTRLTYPE_IO	1
+#define SNV_FRMW_SLOT1_RO	(1U << 0)
+#define SNV_FRMW_SLOTS_SHIFT	1
+#define SNV_LPA_EFFECTS		(1U << 1)
+#define SNV_LPA_EXTENDED	(1U << 2)
+#define SNV_LPA_TELEMETRY	(1U << 3)
+#define SNV_FUSES_COMPARE_WRITE	(1U << 0)
+#define SNV_SGLS_SUPPORTED	(1U << 0)	/* of bytes, without alignment */
+#define SNV_SGLS_BIT_BUCKET	(1U << 16)
+#define SNV_SGLS_META_SGL	(1U << 19)	/* MPTR to an SGL */
 
 struct snv_lbaf {
 	__le16	ms;		/* metadata bytes */
@@ -570,6 +624,34 @@ SNV_AT(snv_id_ns, lbaf, 128);
 #define SNV_DPS_FIRST		(1U << 3)
 #define SNV_NMIC_SHARED		(1U << 0)
 #define SNV_NSFEAT_THIN		(1U << 0)
+#define SNV_MC_EXTENDED		(1U << 0)
+#define SNV_MC_SEPARATE		(1U << 1)
+#define SNV_DPC_TYPE1		(1U << 0)
+#define SNV_DPC_TYPE2		(1U << 1)
+#define SNV_DPC_TYPE3		(1U << 2)
+#define SNV_DPC_FIRST		(1U << 3)
+#define SNV_DPC_LAST		(1U << 4)
+#define SNV_DLFEAT_ZEROS	(1U << 0)	/* deallocated blocks read as zeros */
+#define SNV_DLFEAT_DEAC		(1U << 3)
+#define SNV_NSATTR_WRITE_PROTECTED (1U << 0)
+
+/* I/O command set independent: CNS 08h */
+struct snv_id_ns_indep {
+	__u8	nsfeat;
+	__u8	nmic;
+	__u8	rescap;
+	__u8	fpi;
+	__le32	anagrpid;
+	__u8	nsattr;
+	__u8	rsvd9;
+	__le16	nvmsetid;
+	__le16	endgid;
+	__u8	nstat;
+	__u8	rsvd15[4081];
+};
+SNV_SIZE(snv_id_ns_indep, 4096);
+SNV_AT(snv_id_ns_indep, nstat, 14);
+#define SNV_NSTAT_READY		(1U << 0)
 
 /* One of a list; the last is followed by one whose nidl is zero. */
 struct snv_ns_id_desc {
@@ -616,6 +698,7 @@ SNV_SIZE(snv_ctrl_list, 4096);
 #define SNV_FEAT_HCTM		0x10
 #define SNV_FEAT_NOPSC		0x11
 #define SNV_FEAT_HOST_BEHAVIOR	0x16
+#define SNV_FEAT_IOCS_PROFILE	0x19
 #define SNV_FEAT_SW_PROGRESS	0x80
 #define SNV_FEAT_HOST_ID	0x81
 #define SNV_FEAT_RESV_MASK	0x82
@@ -627,7 +710,17 @@ SNV_SIZE(snv_ctrl_list, 4096);
 #define SNV_FEAT_SEL_DEFAULT	(1U << 8)
 #define SNV_FEAT_SEL_SAVED	(2U << 8)
 #define SNV_FEAT_SEL_CAPS	(3U << 8)
+#define SNV_FEAT_SEL		(7U << 8)
+#define SNV_FEAT_CAP_SAVEABLE	(1U << 0)	/* what SNV_FEAT_SEL_CAPS returns */
+#define SNV_FEAT_CAP_PER_NS	(1U << 1)
+#define SNV_FEAT_CAP_CHANGEABLE	(1U << 2)
 #define SNV_FEAT_CDW10_SAVE	(1U << 31)
+
+#define SNV_ERR_RECOVERY_DULBE	(1U << 16)
+#define SNV_AEC_NS_ATTR		(1U << 8)	/* Asynchronous Event Configuration; OAES */
+#define SNV_AEC_TELEMETRY	(1U << 10)
+#define SNV_TIMESTAMP_HOST	1		/* origin: set by the host */
+#define SNV_HOST_ID_EXHID	(1U << 0)
 
 /* Number of Queues: both zero-based */
 #define SNV_NUM_QUEUES_SQ	0xffffU
@@ -649,6 +742,9 @@ SNV_SIZE(snv_ctrl_list, 4096);
 #define SNV_LOG_SANITIZE	0x81
 #define SNV_LOG_CHANGED_ZONES	0xbf
 
+#define SNV_GET_LOG_CDW10_RAE	(1U << 15)
+#define SNV_GET_LOG_CDW14_OT	(1U << 23)	/* the offset is an index */
+
 struct snv_error_log {
 	__le64	error_count;
 	__le16	sqid;
@@ -667,6 +763,8 @@ struct snv_error_log {
 SNV_SIZE(snv_error_log, 64);
 SNV_AT(snv_error_log, lba, 16);
 SNV_AT(snv_error_log, cs, 32);
+
+#define SNV_SMART_TEMPERATURE	(1U << 1)	/* critical_warning */
 
 struct snv_smart_log {
 	__u8	critical_warning;
@@ -719,6 +817,7 @@ SNV_SIZE(snv_effects_log, 4096);
 #define SNV_EFFECTS_NCC		(1U << 2)
 #define SNV_EFFECTS_NIC		(1U << 3)
 #define SNV_EFFECTS_CCC		(1U << 4)
+#define SNV_EFFECTS_CSE_NS	(1U << 16)	/* no others of its namespace meanwhile */
 
 struct snv_telemetry_log {
 	__u8	lpi;
@@ -743,6 +842,7 @@ SNV_AT(snv_telemetry_log, ctrlavail, 382);
 #define SNV_AER_SMART		1
 #define SNV_AER_NOTICE		2
 #define SNV_AER_IO		6
+#define SNV_AER_SMART_TEMPERATURE	0x01
 #define SNV_AER_ERROR_INVALID_DB_REG	0x00
 #define SNV_AER_ERROR_INVALID_DB_VAL	0x01
 #define SNV_AER_NOTICE_NS_CHANGED	0x00
@@ -779,6 +879,8 @@ struct snv_zns_id_ns {
 };
 SNV_SIZE(snv_zns_id_ns, 4096);
 SNV_AT(snv_zns_id_ns, lbafe, 2816);
+
+#define SNV_OZCS_READ_ACROSS	(1U << 0)	/* reads may cross the boundaries of zones */
 
 struct snv_zns_id_ctrl {
 	__u8	zasl;

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The virtual SSD in this process against what the machine can do without it.
+ *
+ *	host rate SECONDS TURNS		4 KiB random reads through a queue, one thread here and one in
+ *					vssd; a plain memcpy of as much, of one thread; in turns
+ *	host count COMMANDS SPEC	COMMANDS random reads from the device SPEC at depth 32, for an
+ *					instruction counter to watch
+ *
+ * Prints "row CASE WHO METRIC VALUE UNIT".
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include <snvme/snvme.h>
+
+#define BLOCK	4096UL
+#define SIZE	(1UL << 30)
+#define BLOCKS	(SIZE / BLOCK)
+#define DEPTH	64
+#define BATCH	32
+
+static void die(const char *what, int ret)
+{
+	fprintf(stderr, "bench/host: %s: %s\n", what, snvme_strerror(ret));
+	exit(1);
+}
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+}
+
+/* xorshift: the same for both sides, and cheap beside 4 KiB. */
+static uint64_t next(uint64_t *x)
+{
+	*x ^= *x << 13;
+	*x ^= *x >> 7;
+	*x ^= *x << 17;
+	return *x;
+}
+
+struct reader {
+	struct snvme_ctrl *ctrl;
+	struct snvme_queue *queue;
+	struct snvme_mem *mem;
+	uint32_t lba_size;
+	uint32_t depth;
+};
+
+static void reader_open(struct reader *r, const char *name, uint32_t depth)
+{
+	struct snvme_queue_opts opts = { .size = sizeof(opts), .depth = depth };
+	struct snvme_ns_info ns;
+	int ret = snvme_open(name, &r->ctrl);
+
+	if (ret)
+		die(name, ret);
+	ret = snvme_get_ns(r->ctrl, 1, &ns);
+	if (!ret)
+		ret = snvme_queue_create(r->ctrl, &opts, &r->queue);
+	if (!ret)
+		ret = snvme_mem_alloc(r->ctrl, (1UL << 20) + depth * BLOCK, &r->mem);
+	if (ret)
+		die("set-up", ret);
+	r->lba_size = ns.lba_size;
+	r->depth = depth;
+}
+
+/* Write all blocks, each word of a block telling the block. */
+static void fill(struct reader *r)
+{
+	char *buf = snvme_mem_addr(r->mem);
+
+	for (uint64_t at = 0; at < SIZE; at += 1UL << 20) {
+		int ret;
+
+		for (uint64_t i = 0; i < (1UL << 20) / 8; i++)
+			((uint64_t *)buf)[i] = (at + i * 8) / BLOCK;
+		ret = snvme_write(r->queue, 1, buf, 1UL << 20, at);
+		if (ret)
+			die("write", ret);
+	}
+}
+
+/*
+ * Random reads: until @seconds have passed, or @commands are done. Returns how many. Each block is
+ * looked at, its first and last word, as whoever reads data would.
+ */
+static uint64_t random_reads(struct reader *r, double seconds, uint64_t commands, int check)
+{
+	uint64_t block[DEPTH], x = 88172645463325252ULL, done = 0, begun = 0;
+	struct snvme_completion out[BATCH];
+	struct snvme_io io[DEPTH];
+	const char *base = snvme_mem_addr(r->mem);
+	double end = now() + seconds;
+	uint32_t n = r->depth;
+	int ret;
+
+	for (uint32_t i = 0; i < n; i++)
+		io[i] = (struct snvme_io){ .opcode = SNVME_OP_READ, .nsid = 1,
+			.nlb = (uint32_t)(BLOCK / r->lba_size), .length = BLOCK, .mem = r->mem,
+			.offset = (1UL << 20) + i * BLOCK, .user = i };
+	for (uint32_t i = 0; i < n; i++) {
+		block[i] = next(&x) % BLOCKS;
+		io[i].slba = block[i] * (BLOCK / r->lba_size);
+	}
+	ret = snvme_submit(r->queue, io, n);
+	if (ret != (int)n)
+		die("submit", ret);
+	begun = n;
+	while (done < begun) {
+		struct snvme_io again[BATCH];
+		uint32_t m = 0;
+
+		ret = snvme_wait(r->queue, out, BATCH, -1);
+		if (ret < 0)
+			die("wait", ret);
+		for (int i = 0; i < ret; i++) {
+			uint64_t slot = out[i].user;
+			const uint64_t *data = (const uint64_t *)(base + io[slot].offset);
+
+			if (out[i].status)
+				die("read", out[i].status);
+			if (check && (data[0] != block[slot] || data[511] != block[slot])) {
+				fprintf(stderr, "bench/host: block %" PRIu64 " holds %" PRIu64 "\n",
+					block[slot], data[0]);
+				exit(1);
+			}
+			block[slot] = next(&x) % BLOCKS;
+			io[slot].slba = block[slot] * (BLOCK / r->lba_size);
+			again[m++] = io[slot];
+		}
+		done += (unsigned int)ret;
+		if (commands ? begun >= commands : now() >= end)
+			continue;
+		ret = snvme_submit(r->queue, again, m);
+		if (ret != (int)m)
+			die("submit", ret);
+		begun += m;
+	}
+	return done;
+}
+
+/* The same blocks by memcpy, from a region as large, into as many buffers; the clock as often. */
+static uint64_t random_copies(const char *from, char *to, double seconds)
+{
+	uint64_t x = 88172645463325252ULL, done = 0, sum = 0;
+	double end = now() + seconds;
+
+	do {
+		for (uint32_t i = 0; i < BATCH; i++) {
+			uint64_t block = next(&x) % BLOCKS;
+			char *at = to + (done + i) % DEPTH * BLOCK;
+
+			memcpy(at, from + block * BLOCK, BLOCK);
+			sum += ((volatile uint64_t *)at)[0] != block;
+			sum += ((volatile uint64_t *)at)[511] != block;
+		}
+		done += BATCH;
+	} while (now() < end);
+	if (sum) {
+		fprintf(stderr, "bench/host: memcpy went wrong\n");
+		exit(1);
+	}
+	return done;
+}
+
+static void rate(double seconds, int turns)
+{
+	struct reader r;
+	char *from, *to;
+
+	reader_open(&r, "vssd:ram,size=1G,lba=4096", DEPTH);
+	fill(&r);
+	from = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	to = aligned_alloc(BLOCK, DEPTH * BLOCK);
+	if (from == MAP_FAILED || !to)
+		die("memory", -1);
+	for (uint64_t i = 0; i < SIZE / 8; i++)
+		((uint64_t *)from)[i] = i * 8 / BLOCK;
+	for (int turn = 0; turn < turns; turn++) {
+		double start = now();
+		uint64_t n = random_copies(from, to, seconds);
+
+		printf("row randread-4k memcpy iops %.0f 1/s\n", (double)n / (now() - start));
+		start = now();
+		n = random_reads(&r, seconds, 0, 1);
+		printf("row randread-4k vssd-ram iops %.0f 1/s\n", (double)n / (now() - start));
+		fflush(stdout);
+	}
+	snvme_close(r.ctrl);
+}
+
+int main(int argc, char **argv)
+{
+	struct reader r;
+
+	if (argc == 4 && !strcmp(argv[1], "rate")) {
+		rate(atof(argv[2]), atoi(argv[3]));
+		return 0;
+	}
+	if (argc == 4 && !strcmp(argv[1], "count")) {
+		reader_open(&r, argv[3], 32);
+		random_reads(&r, 0, strtoull(argv[2], NULL, 10), 0);
+		snvme_close(r.ctrl);
+		return 0;
+	}
+	fprintf(stderr, "usage: host rate SECONDS TURNS | count COMMANDS SPEC\n");
+	return 2;
+}

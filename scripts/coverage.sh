@@ -1,0 +1,39 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# Line coverage of the virtual SSD's core by its unit tests: a line for each file, and the sum, which
+# has to be 90 % or more.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+dir=$PWD/build/coverage
+rm -rf "$dir"
+mkdir -p "$dir"
+cflags="-Iinclude -Iinclude/uapi -Icore -Ivssd -Itests -Ilib -D_GNU_SOURCE -std=gnu11 -O0 -g --coverage -w"
+for source in vssd/*.c; do
+	object=$dir/$(basename "$source" .c).o
+	# shellcheck disable=SC2086
+	gcc $cflags -c -o "$object" "$source"
+done
+# shellcheck disable=SC2086
+for source in vssd/user/*.c lib/*.c; do
+	gcc ${cflags/--coverage/} -c -o "$dir/$(tr / _ <<<"${source%.c}").o" "$source"
+done
+rm -f "$dir/libcore.a"
+ar rcs "$dir/libcore.a" "$dir"/*.o
+for test in tests/unit/vssd_*.c; do
+	# What includes a source file counts for itself, not for the core.
+	grep -q 'include "../../vssd/[a-z]*\.c"' "$test" && continue
+	name=$(basename "$test" .c)
+	# shellcheck disable=SC2086
+	gcc ${cflags} -o "$dir/$name" "$test" "$dir/libcore.a" -luring -ljansson -lcrypto -lpthread -lm
+	(cd "$dir" && timeout 300 "./$name" >"$name.log" 2>&1) || echo "coverage: $name failed" >&2
+done
+# The models have tests that include them.
+for source in vssd/*.c; do
+	name=$(basename "$source" .c)
+	(cd "$dir" && gcov -n -o "$dir" "$dir/$name.gcda" 2>/dev/null || gcov -n -o "$dir" "$dir/$name.gcno" 2>/dev/null) |
+		awk -v file="$source" -v want="$source" '
+			/^File/ { match_ = index($0, want) }
+			/^Lines executed/ && match_ { split($0, a, "[:% ]+"); print file, a[3], $NF; match_ = 0 }'
+done | awk '{ printf "%-22s %6.2f %% of %5d lines\n", $1, $2, $3; hit += $2 * $3 / 100; all += $3 }
+	END { printf "%-22s %6.2f %% of %5d lines\n", "the core", 100 * hit / all, all; exit hit / all < 0.9 }'

@@ -1,0 +1,820 @@
+// SPDX-License-Identifier: MIT
+/*
+ * libsnvme's own bring-up of a controller, on vssd: register sequence, grants, timeouts, every fault
+ * that the virtual SSD can inject, resets. The bus is the test's, so that it sees the registers, and
+ * can lie about them.
+ */
+#include "tap.h"
+
+#include "../../lib/open.c"
+#include "../../lib/ctrl.c"
+
+#include "user/home.h"
+
+#define MIB		(1U << 20)
+#define TIMEOUT_NS	150000000ULL
+#define LOG		64
+
+/* What the bus has seen, and what it is to say. */
+static struct rig {
+	struct snvme_bus bus;
+	struct vssd_home *home;
+	uint32_t offset[LOG];
+	uint64_t value[LOG];
+	uint32_t stores;
+	uint32_t csts_set;	/* bits of CSTS that read as set */
+	uint64_t cap_set;
+	bool gone;		/* registers read as all ones */
+	bool closed;
+	uint32_t mapped;
+} rig;
+
+static uint64_t rig_read(struct snvme_bus *bus, uint32_t offset, uint32_t size)
+{
+	uint64_t value = vssd_reg_read(vssd_home_ctrl(rig.home), offset, size);
+
+	if (rig.gone)
+		return size == 4 ? UINT32_MAX : UINT64_MAX;
+	if (offset == SNV_REG_CSTS)
+		value |= rig.csts_set;
+	return offset == SNV_REG_CAP ? value | rig.cap_set : value;
+}
+
+static void rig_write(struct snvme_bus *bus, uint32_t offset, uint64_t value, uint32_t size)
+{
+	uint32_t i = rig.stores++ % LOG;
+
+	rig.offset[i] = offset;
+	rig.value[i] = value;
+	vssd_reg_write(vssd_home_ctrl(rig.home), offset, value, size);
+	vssd_home_wake(rig.home, 0);
+}
+
+static int rig_map(struct snvme_bus *bus, void *va, size_t length, uint64_t *dma)
+{
+	int ret = vssd_home_map(rig.home, va, length);
+
+	*dma = (uintptr_t)va;
+	if (!ret)
+		__atomic_fetch_add(&rig.mapped, 1, __ATOMIC_RELAXED);
+	return ret;
+}
+
+static void rig_unmap(struct snvme_bus *bus, void *va, size_t length)
+{
+	if (!vssd_home_unmap(rig.home, va, length))
+		__atomic_fetch_sub(&rig.mapped, 1, __ATOMIC_RELAXED);
+}
+
+static const uint32_t *rig_asleep(struct snvme_bus *bus, uint16_t cqid)
+{
+	return vssd_home_asleep(rig.home, cqid);
+}
+
+static void rig_wake(struct snvme_bus *bus, uint16_t cqid)
+{
+	vssd_home_wake(rig.home, cqid);
+}
+
+static bool rig_pump(struct snvme_bus *bus)
+{
+	return vssd_home_pump(rig.home);
+}
+
+static void rig_close(struct snvme_bus *bus)
+{
+	rig.closed = true;
+	vssd_home_close(rig.home);
+}
+
+static const struct snvme_bus_ops rig_ops = {
+	.read = rig_read,
+	.write = rig_write,
+	.map = rig_map,
+	.unmap = rig_unmap,
+	.asleep = rig_asleep,
+	.wake = rig_wake,
+	.pump = rig_pump,
+	.close = rig_close,
+};
+
+/* A virtual SSD of 8 MiB, with what @keys says. */
+static void rig_make(const char *keys)
+{
+	char spec[256], why[256];
+
+	memset(&rig, 0, sizeof(rig));
+	snprintf(spec, sizeof(spec), "ram,size=8M%s%s", *keys ? "," : "", keys);
+	if (vssd_home_open(spec, &rig.home, why, sizeof(why))) {
+		printf("Bail out! %s: %s\n", spec, why);
+		exit(1);
+	}
+	rig.bus = (struct snvme_bus){
+		.ops = &rig_ops, .name = "rig", .doorbells = vssd_home_doorbells(rig.home),
+		.queues = VSSD_MAX_QUEUES,
+	};
+}
+
+static void rig_fault(const struct vssd_fault *fault)
+{
+	if (vssd_fault_add(vssd_home_subsystem(rig.home), fault)) {
+		printf("Bail out! no fault\n");
+		exit(1);
+	}
+}
+
+static void admin_fault(enum vssd_fault_action action, int opcode, uint32_t count)
+{
+	rig_fault(&(struct vssd_fault){
+		.action = action, .admin = true, .opcode = opcode, .count = count,
+		.status = action == VSSD_FAULT_STATUS ? SNV_SC_INTERNAL : 0,
+		.delay_ns = action == VSSD_FAULT_DELAY ? 60000000000 : 0,
+	});
+}
+
+static void io_fault(enum vssd_fault_action action, uint32_t skip)
+{
+	rig_fault(&(struct vssd_fault){
+		.action = action, .opcode = SNV_OP_READ, .skip = skip, .count = 1,
+		.status = action == VSSD_FAULT_STATUS ? SNV_SC_READ_ERROR : 0,
+		.delay_ns = action == VSSD_FAULT_DELAY ? 20000000 : 0,
+	});
+}
+
+/* What snvme_open() does with a bus of its own. */
+static int rig_open(struct snvme_ctrl **out)
+{
+	struct snvme_ctrl *ctrl = calloc(1, sizeof(*ctrl));
+	int ret;
+
+	pthread_mutex_init(&ctrl->lock, NULL);
+	ctrl->timeout_ns = TIMEOUT_NS;
+	ret = snvme_own_open(ctrl, &rig.bus);
+	if (ret) {
+		free(ctrl);
+		return ret;
+	}
+	ret = learn(ctrl, 0);
+	if (ret)
+		snvme_close(ctrl);
+	*out = ctrl;
+	return ret;
+}
+
+static struct snvme_ctrl *must_open(const char *keys)
+{
+	struct snvme_ctrl *ctrl = NULL;
+
+	rig_make(keys);
+	if (!is(rig_open(&ctrl), 0, "comes up: %s", *keys ? keys : "as it is")) {
+		printf("Bail out! no controller\n");
+		exit(1);
+	}
+	return ctrl;
+}
+
+static struct snvme_queue *must_queue(struct snvme_ctrl *ctrl, uint32_t depth)
+{
+	struct snvme_queue_opts opts = { .size = sizeof(opts), .depth = depth };
+	struct snvme_queue *queue = NULL;
+
+	is(snvme_queue_create(ctrl, &opts, &queue), 0, "a queue of depth %u", depth);
+	return queue;
+}
+
+static struct snvme_ctrl_info info_of(struct snvme_ctrl *ctrl)
+{
+	struct snvme_ctrl_info info = { 0 };
+
+	snvme_get_info(ctrl, &info);
+	return info;
+}
+
+/* Write and read it back, through @queue. 0 or what went wrong. */
+static int round_trip(struct snvme_ctrl *ctrl, struct snvme_queue *queue, size_t length)
+{
+	struct snvme_mem *mem;
+	int ret = snvme_mem_alloc(ctrl, 2 * length, &mem);
+	char *buf;
+
+	if (ret)
+		return ret;
+	buf = snvme_mem_addr(mem);
+	for (size_t i = 0; i < length; i++)
+		buf[i] = (char)(i * 7 + i / 511);
+	ret = snvme_write(queue, 0, buf, length, 4096);
+	if (!ret)
+		ret = snvme_read(queue, 0, buf + length, length, 4096);
+	if (!ret && memcmp(buf, buf + length, length))
+		ret = -EILSEQ;
+	snvme_mem_release(mem);
+	return ret;
+}
+
+/* ---- bring-up ------------------------------------------------------------------------------- */
+
+static void test_registers(void)
+{
+	static const uint32_t order[] = {
+		SNV_REG_CC, SNV_REG_AQA, SNV_REG_ASQ, SNV_REG_ACQ, SNV_REG_CC,
+	};
+	struct snvme_ctrl *ctrl = must_open("");
+	uint32_t cc = (uint32_t)rig.value[4];
+	bool right = rig.stores == 5;
+
+	for (uint32_t i = 0; i < 5; i++)
+		right &= rig.offset[i] == order[i];
+	ok(right, "Base 3.5.1: disable, admin queue, enable");
+	ok(!(rig.value[0] & SNV_CC_EN), "first CC.EN is cleared");
+	ok(rig.value[1] == (31 << 16 | 31), "AQA");
+	ok(rig.value[2] && !(rig.value[2] & 0xfff) && rig.value[3] && !(rig.value[3] & 0xfff),
+	   "ASQ and ACQ on pages");
+	is(cc, SNV_CC_EN | SNV_CC_CSS_CSI | 6U << 16 | 4U << 20, "CC: 4 KiB, all command sets, entry sizes");
+	rig.stores = 0;
+	snvme_close(ctrl);
+	ok(rig.stores == 2 && (rig.value[0] & (SNV_CC_SHN | SNV_CC_EN)) ==
+	   (SNV_CC_SHN_NORMAL | SNV_CC_EN) && !(rig.value[1] & SNV_CC_EN),
+	   "Base 3.6.1: normal shutdown, then disable");
+	ok(rig.closed, "and the bus is closed");
+}
+
+static void test_slow(void)
+{
+	struct snvme_ctrl *ctrl;
+	uint64_t start;
+
+	for (int threads = 0; threads < 3; threads++) {
+		char keys[64];
+
+		snprintf(keys, sizeof(keys), "threads=%d,ready_ms=60,shutdown_ms=60", threads);
+		start = snvme_now();
+		ctrl = must_open(keys);
+		ok(snvme_now() - start >= 60000000, "CSTS.RDY is waited for");
+		start = snvme_now();
+		snvme_close(ctrl);
+		ok(snvme_now() - start >= 120000000, "SHST and RDY too");
+	}
+	rig_make("ready_ms=100000,to=1");
+	start = snvme_now();
+	is(rig_open(&ctrl), -ETIMEDOUT, "a controller that is not ready within CAP.TO");
+	ok(snvme_now() - start >= 500000000 && snvme_now() - start < 20000000000, "CAP.TO it was");
+	ok(rig.closed, "the bus is closed");
+
+	rig_make("to=1");
+	rig.csts_set = SNV_CSTS_RDY;
+	is(rig_open(&ctrl), -ETIMEDOUT, "one that does not stop");
+	rig_make("");
+	rig.gone = true;
+	is(rig_open(&ctrl), -ENODEV, "one that is not there");
+	rig_make("");
+	rig.csts_set = SNV_CSTS_CFS;
+	is(rig_open(&ctrl), -EIO, "one that fails when it is enabled");
+}
+
+static void test_grants(void)
+{
+	static const struct {
+		const char *keys;
+		uint32_t granted;
+	} grants[] = {
+		{ "queues=1,grant=asked", 1 }, { "queues=5,grant=asked", 5 },
+		{ "queues=7,grant=max", 7 }, { "queues=64,grant=3", 3 },
+		{ "queues=1024,grant=asked", 1024 }, { "queues=1024,grant=max,threads=2", 1024 },
+		{ "queues=1,grant=1,threads=0", 1 },
+	};
+
+	for (size_t i = 0; i < sizeof(grants) / sizeof(*grants); i++) {
+		struct snvme_queue_opts opts = { .size = sizeof(opts), .depth = 2 };
+		struct snvme_ctrl *ctrl = must_open(grants[i].keys);
+		struct snvme_queue *queue = NULL, *second = NULL;
+		uint32_t n = 0, want = grants[i].granted;
+		bool lowest = true;
+
+		is(info_of(ctrl).granted_sq, want, "submission queues granted");
+		is(info_of(ctrl).spare_cq, want, "completion queues spare");
+		while (!snvme_queue_create(ctrl, &opts, &queue)) {
+			lowest &= snvme_queue_id(queue) == ++n;
+			if (n == 2)
+				second = queue;
+		}
+		is(n, want, "as many can be made");
+		ok(lowest, "with the lowest identifiers");
+		is(snvme_queue_create(ctrl, &opts, &queue), -ENOSPC, "and no more");
+		if (second) {
+			is(snvme_queue_destroy(second), 0, "one goes");
+			is(info_of(ctrl).used_sq, want - 1, "and is not counted");
+			is(snvme_queue_create(ctrl, &opts, &queue), 0, "another comes");
+			is(snvme_queue_id(queue), 2, "in its place");
+		}
+		snvme_close(ctrl);
+	}
+}
+
+/* Completion queues are scarcer than submission queues. */
+static void test_few_cqs(void)
+{
+	struct snvme_ctrl *ctrl = must_open("queues=8");
+	struct snvme_queue_opts opts = { .size = sizeof(opts), .depth = 4, .cq_entries = 32 };
+	struct snvme_queue *first, *queue;
+	int n = 0;
+
+	((struct own *)ctrl->priv)->granted_cq = 1;
+	is(snvme_queue_create(ctrl, &opts, &first), 0, "a pair");
+	is(snvme_queue_create(ctrl, &opts, &queue), -ENOSPC, "a second");
+	opts = (struct snvme_queue_opts){ .size = sizeof(opts), .depth = 4, .share_cq = first };
+	while (!snvme_queue_create(ctrl, &opts, &queue))
+		n++;
+	is(n, 6, "but others can share the first, as far as its ring goes");
+	snvme_close(ctrl);
+}
+
+static void test_shapes(void)
+{
+	char keys[64];
+
+	for (int dstrd = 0; dstrd <= 10; dstrd++) {
+		struct snvme_ctrl *ctrl;
+
+		snprintf(keys, sizeof(keys), "dstrd=%d,threads=%d,queues=8", dstrd, dstrd % 3);
+		ctrl = must_open(keys);
+		must_queue(ctrl, 3);
+		is(round_trip(ctrl, must_queue(ctrl, 7), 100 * 512), 0, "data through the second");
+		snvme_close(ctrl);
+	}
+	for (int mqes = 2; mqes <= 5; mqes++) {
+		struct snvme_ctrl *ctrl;
+
+		snprintf(keys, sizeof(keys), "mqes=%d", mqes);
+		ctrl = must_open(keys);
+		is(info_of(ctrl).max_entries, mqes, "CAP.MQES");
+		is(round_trip(ctrl, must_queue(ctrl, 0), MIB), 0, "data through a queue of its own choice");
+		snvme_close(ctrl);
+	}
+	for (int mps = 0; mps <= 4; mps++) {
+		struct snvme_ctrl *ctrl;
+		struct snvme_mem *a, *b;
+		char *buf = aligned_alloc(4096, 65536);
+		struct snvme_queue *queue;
+
+		snprintf(keys, sizeof(keys), "mpsmin=%d,mpsmax=%d", mps, mps ? mps + 1 : 4);
+		ctrl = must_open(keys);
+		is(info_of(ctrl).page_size, 4096 << mps, "the smallest page");
+		queue = must_queue(ctrl, 0);
+		is(round_trip(ctrl, queue, 2 * MIB), 0, "data in such pages");
+		/* Two registrations in one page, at odd places. */
+		is(snvme_mem_register(ctrl, buf + 12, 20000, &a), 0, "memory of the caller's");
+		is(snvme_mem_register(ctrl, buf + 20012, 16384, &b), 0, "and what follows it");
+		for (int i = 0; i < 36384; i++)
+			buf[12 + i] = (char)(i * 3);
+		is(snvme_write(queue, 0, buf + 20012, 16384, 0), 0, "written from the second");
+		is(snvme_read(queue, 0, buf + 12, 16384, 0), 0, "read into the first");
+		ok(!memcmp(buf + 12, buf + 20012, 16384), "the same");
+		is(snvme_mem_release(a), 0, "the first is released");
+		is(snvme_read(queue, 0, buf + 20012, 512, 0), 0, "the second is not");
+		snvme_mem_release(b);
+		snvme_close(ctrl);
+		free(buf);
+	}
+}
+
+/* Each admin command of the bring-up, each fault; and then it works. */
+static void test_bring_up_faults(void)
+{
+	static const struct {
+		enum vssd_fault_action action;
+		int opcode;
+		uint32_t count;
+		int ret;
+		const char *what;
+	} cases[] = {
+		{ VSSD_FAULT_STATUS, SNV_ADMIN_IDENTIFY, 1, SNV_SC_INTERNAL, "Identify fails" },
+		{ VSSD_FAULT_STATUS, SNV_ADMIN_SET_FEATURES, 1, 0, "Set Features fails once" },
+		{ VSSD_FAULT_STATUS, SNV_ADMIN_SET_FEATURES, 0, SNV_SC_INTERNAL,
+		  "Set Features fails always" },
+		{ VSSD_FAULT_STATUS, SNV_ADMIN_ASYNC_EVENT, 0, 0, "no events" },
+		{ VSSD_FAULT_DELAY, SNV_ADMIN_IDENTIFY, 1, 0, "Identify late" },
+		{ VSSD_FAULT_DELAY, SNV_ADMIN_SET_FEATURES, 1, 0, "Set Features late" },
+		{ VSSD_FAULT_LOSE, SNV_ADMIN_IDENTIFY, 1, 0, "Identify's completion lost" },
+		{ VSSD_FAULT_LOSE, SNV_ADMIN_SET_FEATURES, 1, 0, "Set Features' lost" },
+		{ VSSD_FAULT_LOSE, SNV_ADMIN_IDENTIFY, 0, -ETIMEDOUT, "Identify's lost always" },
+		{ VSSD_FAULT_LOSE, -1, 0, -ETIMEDOUT, "all lost" },
+		{ VSSD_FAULT_HANG, SNV_ADMIN_IDENTIFY, 1, 0, "Identify hangs" },
+		{ VSSD_FAULT_HANG, SNV_ADMIN_SET_FEATURES, 1, 0, "Set Features hangs" },
+		{ VSSD_FAULT_HANG, -1, 0, -ETIMEDOUT, "all hang, Abort too" },
+		{ VSSD_FAULT_DUPLICATE, -1, 0, 0, "all end twice" },
+		{ VSSD_FAULT_CFS, SNV_ADMIN_IDENTIFY, 1, 0, "CSTS.CFS at Identify" },
+		{ VSSD_FAULT_CFS, SNV_ADMIN_SET_FEATURES, 1, 0, "CSTS.CFS at Set Features" },
+		{ VSSD_FAULT_CFS, SNV_ADMIN_IDENTIFY, 0, -EIO, "CSTS.CFS always" },
+		{ VSSD_FAULT_REMOVE, SNV_ADMIN_IDENTIFY, 1, -ENODEV, "removed at Identify" },
+		{ VSSD_FAULT_REMOVE, SNV_ADMIN_SET_FEATURES, 1, -ENODEV, "removed at Set Features" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+		for (int threads = 0; threads < 2; threads++) {
+			struct snvme_ctrl *ctrl = NULL;
+			struct snvme_queue *queue;
+			int ret;
+
+			rig_make(threads ? "" : "threads=0");
+			admin_fault(cases[i].action, cases[i].opcode, cases[i].count);
+			ret = rig_open(&ctrl);
+			is(ret, cases[i].ret, "bring-up with threads=%d: %s", threads,
+			   cases[i].what);
+			if (ret)
+				continue;
+			queue = must_queue(ctrl, 8);
+			is(round_trip(ctrl, queue, MIB), 0, "then all is well");
+			snvme_close(ctrl);
+		}
+}
+
+/* ---- admin commands ------------------------------------------------------------------------- */
+
+static void test_admin_faults(void)
+{
+	struct snvme_ctrl *ctrl = must_open("");
+	struct snvme_queue *queue = must_queue(ctrl, 8), *other = NULL;
+	struct vssd *v = vssd_home_subsystem(rig.home);
+	struct snvme_completion done;
+	struct snvme_ns_info ns;
+
+	admin_fault(VSSD_FAULT_STATUS, SNV_ADMIN_CREATE_CQ, 1);
+	is(snvme_queue_create(ctrl, NULL, &other), -EIO, "Create CQ refused");
+	admin_fault(VSSD_FAULT_STATUS, SNV_ADMIN_CREATE_SQ, 1);
+	is(snvme_queue_create(ctrl, NULL, &other), -EIO, "Create SQ refused");
+	ok(info_of(ctrl).used_sq == 1 && info_of(ctrl).used_cq == 1, "nothing stays of them");
+	is(snvme_queue_create(ctrl, NULL, &other), 0, "then it is made");
+	vssd_fault_clear(v);
+	admin_fault(VSSD_FAULT_STATUS, SNV_ADMIN_DELETE_SQ, 1);
+	is(snvme_queue_destroy(other), -EIO, "Delete SQ refused");
+	is(round_trip(ctrl, other, 8192), 0, "the queue lives");
+	is(snvme_queue_destroy(other), 0, "then it is deleted");
+	vssd_fault_clear(v);
+
+	admin_fault(VSSD_FAULT_DUPLICATE, -1, 0);
+	for (int i = 0; i < 100; i++)
+		if (snvme_get_ns(ctrl, 1, &ns) || ns.nsid != 1 || ns.blocks != 16384)
+			break;
+		else if (i == 99)
+			ok(true, "100 commands that end twice");
+	vssd_fault_clear(v);
+
+	admin_fault(VSSD_FAULT_HANG, SNV_ADMIN_IDENTIFY, 1);
+	is(snvme_get_ns(ctrl, 1, &ns), -ETIMEDOUT, "Identify hangs");
+	is(info_of(ctrl).epoch, 0, "Abort is enough");
+	vssd_fault_clear(v);
+	is(round_trip(ctrl, queue, 8192), 0, "the queue lives");
+	admin_fault(VSSD_FAULT_LOSE, SNV_ADMIN_IDENTIFY, 1);
+	is(snvme_get_ns(ctrl, 1, &ns), -ETIMEDOUT, "its completion is lost");
+	is(info_of(ctrl).epoch, 1, "Abort is not: a reset");
+	is(snvme_poll(queue, &done, 1), -ECONNRESET, "the queue is dead");
+	is(snvme_queue_destroy(queue), 0, "and can be destroyed");
+	vssd_fault_clear(v);
+	is(snvme_get_ns(ctrl, 1, &ns), 0, "Identify answers again");
+
+	for (int i = 0; i < 2; i++) {
+		queue = must_queue(ctrl, 8);
+		admin_fault(VSSD_FAULT_LOSE, i ? SNV_ADMIN_CREATE_SQ : SNV_ADMIN_CREATE_CQ, 1);
+		is(snvme_queue_create(ctrl, NULL, &other), -ETIMEDOUT, "Create %s lost",
+		   i ? "SQ" : "CQ");
+		is(snvme_poll(queue, &done, 1), -ECONNRESET, "a reset");
+		snvme_queue_destroy(queue);
+		ok(!info_of(ctrl).used_sq && !info_of(ctrl).used_cq, "no queue stays");
+	}
+	queue = must_queue(ctrl, 8);
+	other = must_queue(ctrl, 8);
+	admin_fault(VSSD_FAULT_LOSE, SNV_ADMIN_DELETE_SQ, 1);
+	is(snvme_queue_destroy(other), 0, "Delete SQ lost: the reset takes the queue along");
+	is(snvme_poll(queue, &done, 1), -ECONNRESET, "and the others");
+	snvme_queue_destroy(queue);
+	is(info_of(ctrl).epoch, 4, "resets");
+
+	queue = must_queue(ctrl, 8);
+	admin_fault(VSSD_FAULT_CFS, SNV_ADMIN_IDENTIFY, 1);
+	is(snvme_get_ns(ctrl, 1, &ns), -ECONNRESET, "CSTS.CFS");
+	is(info_of(ctrl).epoch, 5, "a reset");
+	snvme_queue_destroy(queue);
+	queue = must_queue(ctrl, 8);
+	is(round_trip(ctrl, queue, MIB), 0, "all is well");
+
+	admin_fault(VSSD_FAULT_REMOVE, SNV_ADMIN_IDENTIFY, 1);
+	is(snvme_get_ns(ctrl, 1, &ns), -ENODEV, "removed");
+	is(snvme_poll(queue, &done, 1), -ENODEV, "the queue knows");
+	is(snvme_get_info(ctrl, &(struct snvme_ctrl_info){ 0 }), -ENODEV, "and the controller");
+	is(snvme_reset(ctrl), -ENODEV, "nothing brings it back");
+	is(snvme_queue_create(ctrl, NULL, &other), -ENODEV, "no queue any more");
+	is(snvme_queue_destroy(queue), 0, "the old one goes");
+	snvme_close(ctrl);
+	ok(rig.closed, "closed");
+}
+
+/* A queue that cannot be deleted does not outlive its memory. */
+static void test_close_refused(void)
+{
+	struct snvme_ctrl *ctrl = must_open("");
+
+	must_queue(ctrl, 8);
+	must_queue(ctrl, 8);
+	admin_fault(VSSD_FAULT_STATUS, SNV_ADMIN_DELETE_SQ, 0);
+	snvme_close(ctrl);
+	ok(rig.closed, "closed with queues that the controller would not delete");
+	is(rig.mapped, 1, "all that was unmapped but for the admin queue");
+}
+
+static void test_passthrough(void)
+{
+	struct snvme_ctrl *ctrl = must_open("");
+	struct snv_smart_log smart;
+	struct snvme_admin cmd = {
+		.opcode = SNV_ADMIN_GET_LOG_PAGE, .nsid = SNV_NSID_ALL, .data = &smart,
+		.length = sizeof(smart),
+		.cdw10 = SNV_LOG_SMART | (sizeof(smart) / 4 - 1) << 16,
+	};
+	static const uint8_t reserved_opcodes[] = { 0x00, 0x01, 0x04, 0x05, 0x0c, 0x7c };
+	uint8_t timestamp[8] = { 0x78, 0x56, 0x34, 0x12 };
+
+	memset(&smart, 0xee, sizeof(smart));
+	is(snvme_admin(ctrl, &cmd), 0, "Get Log Page");
+	ok(smart.temperature[0] == (300 & 0xff) && smart.temperature[1] == 300 >> 8, "its data");
+	cmd = (struct snvme_admin){
+		.opcode = SNV_ADMIN_SET_FEATURES, .cdw10 = SNV_FEAT_TIMESTAMP, .data = timestamp,
+		.length = 8,
+	};
+	is(snvme_admin(ctrl, &cmd), 0, "Set Features with data");
+	cmd.opcode = SNV_ADMIN_GET_FEATURES;
+	timestamp[3] = 0;
+	is(snvme_admin(ctrl, &cmd), 0, "Get Features");
+	is(timestamp[3], 0x12, "gives them back");
+	cmd = (struct snvme_admin){ .opcode = SNV_ADMIN_GET_FEATURES, .cdw10 = SNV_FEAT_NUM_QUEUES };
+	is(snvme_admin(ctrl, &cmd), 0, "Get Features without data");
+	is(cmd.result, 63 << 16 | 63, "its dword 0");
+	cmd = (struct snvme_admin){ .opcode = 0xff };
+	is(snvme_admin(ctrl, &cmd), SNV_SC_INVALID_OPCODE, "an opcode of nobody's");
+	cmd = (struct snvme_admin){ .opcode = SNV_ADMIN_SET_FEATURES, .cdw10 = SNV_FEAT_NUM_QUEUES };
+	is(snvme_admin(ctrl, &cmd), -EINVAL, "the number of queues is not for the caller to set");
+	for (size_t i = 0; i < sizeof(reserved_opcodes); i++) {
+		cmd = (struct snvme_admin){ .opcode = reserved_opcodes[i] };
+		is(snvme_admin(ctrl, &cmd), -EINVAL, "nor is opcode %02x his", cmd.opcode);
+	}
+	cmd = (struct snvme_admin){ .opcode = SNV_ADMIN_IDENTIFY, .length = 4096 };
+	is(snvme_admin(ctrl, &cmd), -EINVAL, "data without memory");
+	cmd = (struct snvme_admin){ .opcode = 0xc2, .length = 8192, .data = &smart };
+	is(snvme_admin(ctrl, &cmd), -EINVAL, "more than a page");
+	snvme_close(ctrl);
+}
+
+/* ---- events --------------------------------------------------------------------------------- */
+
+static void set_temperature_threshold(struct snvme_ctrl *ctrl, uint32_t kelvins)
+{
+	struct snvme_admin cmd = {
+		.opcode = SNV_ADMIN_SET_FEATURES, .cdw10 = SNV_FEAT_TEMP_THRESH, .cdw11 = kelvins,
+	};
+
+	is(snvme_admin(ctrl, &cmd), 0, "temperature threshold of %u K", kelvins);
+}
+
+static void test_events(void)
+{
+	struct snvme_ctrl *ctrl = must_open("");
+	struct snvme_queue *queue = must_queue(ctrl, 4);
+	struct snvme_mem *mem;
+
+	is(info_of(ctrl).events, 0, "no event");
+	for (int i = 1; i <= 10; i++) {
+		set_temperature_threshold(ctrl, 290);
+		set_temperature_threshold(ctrl, 340);
+		is(info_of(ctrl).events, i, "too hot: an event, number %d", i);
+	}
+	is(info_of(ctrl).last_event, SNV_AER_SMART | 0x01 << 8 | SNV_LOG_SMART << 16, "and what it was");
+
+	/* A doorbell that rings nothing sensible: by a queue's own register. */
+	snv_doorbell_write(queue->db.mmio, 60000);
+	vssd_home_wake(rig.home, queue->cq->qid);
+	for (int i = 0; i < 1000 && info_of(ctrl).events == 10; i++)
+		usleep(1000);
+	is(info_of(ctrl).last_event & 0xffff, SNV_AER_ERROR | SNV_AER_ERROR_INVALID_DB_VAL << 8,
+	   "an invalid doorbell value is reported");
+	is(snvme_reset(ctrl), 0, "a reset");
+	snvme_queue_destroy(queue);
+	set_temperature_threshold(ctrl, 290);
+	ok(info_of(ctrl).events >= 12, "events come after it as before");
+
+	queue = must_queue(ctrl, 4);
+	snvme_mem_alloc(ctrl, 65536, &mem);
+	is(snvme_read(queue, 1, snvme_mem_addr(mem), 512, 0), 0, "blocks of 512 bytes");
+	is(snvme_admin(ctrl, &(struct snvme_admin){ .opcode = SNV_ADMIN_FORMAT, .nsid = 1,
+						    .cdw10 = 2 }), 0, "Format to 4,096");
+	is(snvme_read(queue, 1, snvme_mem_addr(mem), 512, 0), -EINVAL, "the queue has heard of it");
+	is(snvme_read(queue, 1, snvme_mem_addr(mem), 4096, 4096), 0, "and reads such blocks");
+	snvme_close(ctrl);
+}
+
+/* ---- I/O ------------------------------------------------------------------------------------ */
+
+static void test_io_faults(void)
+{
+	static const struct {
+		enum vssd_fault_action action;
+		int ret;
+		uint32_t epoch;
+		bool lives;
+		const char *what;
+	} cases[] = {
+		{ VSSD_FAULT_STATUS, SNV_SC_READ_ERROR, 0, true, "a status" },
+		{ VSSD_FAULT_DELAY, 0, 0, true, "a delay" },
+		{ VSSD_FAULT_HANG, -ETIMEDOUT, 0, true, "a command that hangs" },
+		{ VSSD_FAULT_LOSE, -ETIMEDOUT, 1, false, "a lost completion" },
+		{ VSSD_FAULT_CFS, -ECONNRESET, 1, false, "CSTS.CFS" },
+		{ VSSD_FAULT_DUPLICATE, -EPROTO, 1, false, "a completion that comes twice" },
+		{ VSSD_FAULT_REMOVE, -ENODEV, 0, false, "removal" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+		for (int threads = 0; threads < 3; threads++) {
+			/* Room in the completion queue for one more than there can be. */
+			struct snvme_queue_opts opts = {
+				.size = sizeof(opts), .depth = 4, .cq_entries = 16,
+			};
+			struct snvme_ctrl *ctrl;
+			struct snvme_queue *queue = NULL;
+			struct snvme_mem *mem;
+			char keys[32];
+			uint8_t *buf;
+
+			snprintf(keys, sizeof(keys), "mdts=1,threads=%d", threads);
+			ctrl = must_open(keys);
+			is(snvme_queue_create(ctrl, &opts, &queue), 0, "a queue");
+			snvme_mem_alloc(ctrl, MIB, &mem);
+			buf = snvme_mem_addr(mem);
+			memset(buf, 0x5a, MIB);
+			is(snvme_write(queue, 0, buf, MIB, 0), 0, "written");
+			io_fault(cases[i].action, 5);
+			is(snvme_read(queue, 0, buf, MIB, 0), cases[i].ret, "read with threads=%d: %s",
+			   threads, cases[i].what);
+			if (cases[i].ret == -ENODEV) {
+				snvme_close(ctrl);
+				continue;
+			}
+			is(info_of(ctrl).epoch, cases[i].epoch, "%u resets", cases[i].epoch);
+			/* The memory is the caller's: nobody writes to it any more. */
+			memset(buf, 0xa5, MIB);
+			usleep(3000);
+			for (uint32_t j = 0; j < MIB; j++)
+				if (buf[j] != 0xa5)
+					break;
+				else if (j == MIB - 1)
+					ok(true, "the memory is ours");
+			if (!cases[i].lives) {
+				is(snvme_queue_destroy(queue), 0, "the queue goes");
+				queue = must_queue(ctrl, 4);
+			}
+			is(round_trip(ctrl, queue, MIB), 0, "and all is well");
+			snvme_close(ctrl);
+		}
+}
+
+static void test_power_cut(void)
+{
+	struct snvme_ctrl *ctrl = must_open("power_loss=1");
+	struct snvme_queue *queue = must_queue(ctrl, 4);
+
+	is(round_trip(ctrl, queue, MIB), 0, "data");
+	vssd_power_cut(vssd_home_subsystem(rig.home));
+	is(round_trip(ctrl, queue, MIB), -ECONNRESET, "power is cut: the controller is found disabled");
+	snvme_queue_destroy(queue);
+	is(round_trip(ctrl, must_queue(ctrl, 4), MIB), 0, "and brought up");
+	snvme_close(ctrl);
+}
+
+static void test_abort(int threads)
+{
+	struct snvme_completion done;
+	struct snvme_ctrl *ctrl = must_open(threads ? "" : "threads=0");
+	struct snvme_queue *queue = must_queue(ctrl, 4);
+	struct snvme_io io = { .opcode = SNVME_OP_READ, .nsid = 1, .nlb = 1, .length = 512 };
+
+	snvme_mem_alloc(ctrl, 4096, &io.mem);
+	io_fault(VSSD_FAULT_HANG, 1);
+	for (io.user = 70; io.user < 72; io.user++)
+		is(snvme_submit(queue, &io, 1), 1, "a read");
+	is(snvme_wait(queue, &done, 1, -1), 1, "one ends");
+	is(done.user, 70, "the first");
+	is(snvme_wait(queue, &done, 1, 20000000), -ETIMEDOUT, "the other hangs");
+	is(snvme_abort(queue, 70), -ENOENT, "what has ended cannot be aborted");
+	is(snvme_abort(queue, 71), 0, "what hangs can");
+	is(snvme_wait(queue, &done, 1, -1), 1, "its completion comes");
+	ok(done.user == 71 && done.status == SNV_SC_ABORT_REQ, "Command Abort Requested");
+	is(snvme_abort(queue, 71), -ENOENT, "no more");
+	snvme_close(ctrl);
+}
+
+/* ---- resets --------------------------------------------------------------------------------- */
+
+#define RESETS	100
+
+static uint32_t stop;
+
+struct worker {
+	struct snvme_ctrl *ctrl;
+	pthread_t thread;
+	uint32_t index;
+	uint32_t dead;
+	uint64_t bytes;
+	int wrong;
+};
+
+/* Write and read back pieces of one's own, on a new queue whenever the old one has died. */
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+	struct snvme_queue *queue = NULL;
+	struct snvme_mem *mem;
+	uint64_t x = w->index + 1;
+	uint8_t *buf;
+
+	if (snvme_mem_alloc(w->ctrl, 131072, &mem)) {
+		w->wrong = -ENOMEM;
+		return NULL;
+	}
+	buf = snvme_mem_addr(mem);
+	while (!SNV_LOAD_ACQUIRE(&stop) && !w->wrong) {
+		uint64_t at = w->index * 2 * MIB;
+		size_t n;
+		int ret = queue ? 0 : snvme_queue_create(w->ctrl, NULL, &queue);
+
+		x = x * 6364136223846793005ULL + 1442695040888963407ULL;
+		at += (x >> 33) % 64 * 4096;
+		n = 512 * (1 + (x >> 45) % 128);
+		memset(buf, (int)(x >> 20), n);
+		if (!ret)
+			ret = snvme_write(queue, 1, buf, n, at);
+		if (!ret)
+			ret = snvme_read(queue, 1, buf + 65536, n, at);
+		if (ret == -ECONNRESET) {
+			w->dead++;
+			snvme_queue_destroy(queue);
+			queue = NULL;
+		} else if (ret || memcmp(buf, buf + 65536, n)) {
+			w->wrong = ret ? ret : -EILSEQ;
+		}
+		w->bytes += 2 * n;
+	}
+	snvme_queue_destroy(queue);
+	snvme_mem_release(mem);
+	return NULL;
+}
+
+static void test_resets(int threads)
+{
+	struct worker worker[2] = { 0 };
+	struct snvme_ctrl *ctrl;
+	char keys[32];
+	int failed = 0;
+
+	snprintf(keys, sizeof(keys), "threads=%d", threads);
+	ctrl = must_open(keys);
+	ctrl->timeout_ns = 20000000000ULL;
+	SNV_STORE_RELEASE(&stop, 0);
+	for (uint32_t i = 0; i < 2; i++) {
+		worker[i] = (struct worker){ .ctrl = ctrl, .index = i };
+		pthread_create(&worker[i].thread, NULL, work, &worker[i]);
+	}
+	for (int i = 0; i < RESETS; i++) {
+		usleep(2000);
+		failed += snvme_reset(ctrl) != 0;
+	}
+	usleep(20000);
+	SNV_STORE_RELEASE(&stop, 1);
+	for (int i = 0; i < 2; i++) {
+		pthread_join(worker[i].thread, NULL);
+		is(worker[i].wrong, 0, "thread %d: %u queues died under it, %llu bytes", i,
+		   worker[i].dead, (unsigned long long)worker[i].bytes);
+		ok(worker[i].dead > RESETS / 4, "in the middle of I/O");
+	}
+	is(failed, 0, "%d resets with threads=%d", RESETS, threads);
+	is(info_of(ctrl).epoch, RESETS, "are what the epoch counts");
+	is(info_of(ctrl).used_sq, 0, "no queue is left");
+	snvme_close(ctrl);
+}
+
+int main(void)
+{
+	test_registers();
+	test_slow();
+	test_grants();
+	test_few_cqs();
+	test_shapes();
+	test_bring_up_faults();
+	test_admin_faults();
+	test_close_refused();
+	test_passthrough();
+	test_events();
+	test_io_faults();
+	test_power_cut();
+	test_abort(0);
+	test_abort(1);
+	for (int threads = 0; threads < 3; threads++)
+		test_resets(threads);
+	return done();
+}

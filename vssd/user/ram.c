@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT
+/* Storage in anonymous memory: pages come with the first write, and go when discarded. */
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "user.h"
+
+#define STRIPES		64
+#define CHUNK_SHIFT	16	/* bytes that share a lock: 64 KiB, every STRIPES of them */
+
+/*
+ * A transfer holds the locks of all chunks that it meets, taken in ascending order: it is whole to
+ * every other, and no two wait for each other.
+ */
+struct ram {
+	struct vssd_media media;
+	char *mem;
+	size_t page;
+	bool shared;
+	struct {
+		uint32_t lock;
+	} __attribute__((aligned(64))) stripe[STRIPES];
+};
+
+static struct ram *ram_of(struct vssd_media *media)
+{
+	return (struct ram *)((char *)media - offsetof(struct ram, media));
+}
+
+/* A bit for each lock of bytes @offset up to @end, which is beyond. */
+static uint64_t stripes(uint64_t offset, uint64_t end)
+{
+	uint64_t first = offset >> CHUNK_SHIFT, last = (end - 1) >> CHUNK_SHIFT;
+	uint64_t mask = 0;
+
+	if (last - first >= STRIPES)
+		return UINT64_MAX;
+	for (; first <= last; first++)
+		mask |= 1ULL << first % STRIPES;
+	return mask;
+}
+
+static void lock(struct ram *ram, uint64_t mask)
+{
+	for (; mask; mask &= mask - 1)
+		vssd_spin_lock(&ram->stripe[__builtin_ctzll(mask)].lock);
+}
+
+static void unlock(struct ram *ram, uint64_t mask)
+{
+	for (; mask; mask &= mask - 1)
+		vssd_spin_unlock(&ram->stripe[__builtin_ctzll(mask)].lock);
+}
+
+/* Give back whole pages, and clear what shares its page with others. */
+static void discard(struct ram *ram, char *from, char *end)
+{
+	char *whole = (char *)(((uintptr_t)from + ram->page - 1) & ~(ram->page - 1));
+	char *rest = (char *)((uintptr_t)end & ~(ram->page - 1));
+
+	if (whole >= rest || madvise(whole, rest - whole, MADV_DONTNEED)) {
+		memset(from, 0, end - from);
+		return;
+	}
+	memset(from, 0, whole - from);
+	memset(rest, 0, end - rest);
+}
+
+static void transfer(struct ram *ram, const struct vssd_io *io)
+{
+	char *at = ram->mem + io->offset;
+
+	if (io->op == VSSD_IO_DISCARD) {
+		discard(ram, at, at + io->length);
+		return;
+	}
+	for (uint32_t i = 0; i < io->segs; i++) {
+		const struct vssd_seg *seg = &io->seg[i];
+
+		if (io->op == VSSD_IO_READ)
+			memcpy(seg->va, at, seg->length);
+		else
+			memcpy(at, seg->va, seg->length);
+		at += seg->length;
+	}
+}
+
+static int ram_submit(struct vssd_media *media, struct vssd_io *io)
+{
+	struct ram *ram = ram_of(media);
+	int ret = vssd_io_check(media, io);
+	uint64_t mask;
+
+	if (ret || io->op == VSSD_IO_FLUSH || !io->length)
+		return ret;
+	mask = ram->shared ? stripes(io->offset, io->offset + io->length) : 0;
+	lock(ram, mask);
+	transfer(ram, io);
+	unlock(ram, mask);
+	return 0;
+}
+
+static void ram_close(struct vssd_media *media)
+{
+	struct ram *ram = ram_of(media);
+
+	munmap(ram->mem, media->size);
+	free(ram);
+}
+
+static const struct vssd_media_ops ram_ops = {
+	.submit = ram_submit,
+	.close = ram_close,
+};
+
+struct vssd_media *vssd_ram_create(uint64_t size, bool shared, bool volatile_cache)
+{
+	struct ram *ram = aligned_alloc(64, sizeof(*ram));
+
+	if (!ram)
+		return NULL;
+	memset(ram, 0, sizeof(*ram));
+	ram->media = (struct vssd_media){
+		.ops = &ram_ops,
+		.size = size,
+		.volatile_cache = volatile_cache,
+	};
+	ram->page = sysconf(_SC_PAGESIZE);
+	ram->shared = shared;
+	ram->mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (ram->mem == MAP_FAILED) {
+		free(ram);
+		return NULL;
+	}
+	/* What will not fit is meant to be sparse: a block written must not cost a huge page. */
+	if (size / ram->page > (uint64_t)sysconf(_SC_PHYS_PAGES) / 4)
+		madvise(ram->mem, size, MADV_NOHUGEPAGE);
+	return &ram->media;
+}
