@@ -133,7 +133,7 @@ static void test_dekker(void)
 
 int main(void)
 {
-	alarm(60);
+	alarm(300);
 	test_plain();
 	test_eventidx();
 	test_dekker();

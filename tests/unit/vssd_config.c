@@ -160,6 +160,7 @@ static void test_bad_lines(void)
 		{ "ram,size=1G,readonly", -EINVAL, "namespaces[0].readonly: for files only" },
 		{ "ram,size=1G,direct=0", -EINVAL, "namespaces[0].direct: for files only" },
 		{ "ram,size=1G,nsid=0", -EINVAL, "namespaces[0].nsid: must be a number from 1 to 256" },
+		{ "file=/dev/null,zone_size=1M", -EINVAL, "namespaces[0].zoned: zones are for ram" },
 		{ "ram,size=1G,max_open=1", -EINVAL, "namespaces[0].zoned.zone_size: must be given" },
 		{ "ram,size=1G,lba=4096,zone_size=1000", -EINVAL, "zoned.zone_size: must be given" },
 		{ "ram,size=1G,zone_size=1M,zone_capacity=2M", -EINVAL, "zoned.zone_capacity: must be" },

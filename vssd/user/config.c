@@ -449,6 +449,9 @@ static int check_zones(struct parse *p, const char *name, struct ns_parse *n)
 {
 	struct vssd_ns_config *ns = &n->ns.ns;
 
+	/* Write pointers are kept in memory: a file would come back with data in empty zones. */
+	if (n->ns.medium == VSSD_FILE)
+		return bad(p, "%s.zoned: zones are for ram and null", name);
 	if (!n->zone_size || n->zone_size % ns->lba_size)
 		return bad(p, "%s.zoned.zone_size: must be given, a multiple of %u", name,
 			   ns->lba_size);
