@@ -656,6 +656,7 @@ int vssd_zone_mgmt_send(struct vssd_cmd *cmd);	/* first steps */
 int vssd_zone_mgmt_recv(struct vssd_cmd *cmd);
 int vssd_zns_init(struct vssd_ns *ns);		/* 0, -EINVAL, -ENOMEM: all zones empty */
 void vssd_zns_free(struct vssd_ns *ns);
+void vssd_zones_power_on(struct vssd *v);
 
 /* ---- timing.c, flash.c -------------------------------------------------------------------------- */
 

@@ -295,6 +295,7 @@ static void subsystem_reset(struct vssd *v)
 		vssd_ctrl_power_on(v->ctrl[i]);
 		set_csts(v->ctrl[i], 0, SNV_CSTS_NSSRO);
 	}
+	vssd_zones_power_on(v);
 }
 
 void vssd_ctrl_surprise_remove(struct vssd_ctrl *ctrl)

@@ -318,6 +318,7 @@ static void power_cut(struct vssd *v)
 			ctrl->unsafe_shutdowns++;
 		vssd_ctrl_power_on(ctrl);
 	}
+	vssd_zones_power_on(v);
 }
 
 void vssd_power_cut(struct vssd *v)

@@ -95,6 +95,22 @@ static int open_zone(struct vssd_ns *ns, struct vssd_zone *z, uint8_t state)
 	return 0;
 }
 
+/* Power came back, or an NVM Subsystem Reset: what was open is not any more (ZNS 2.1.1.3). Stopped. */
+void vssd_zones_power_on(struct vssd *v)
+{
+	for (uint32_t nsid = 1; nsid <= VSSD_MAX_NS; nsid++) {
+		struct vssd_ns *ns = v->ns[nsid];
+
+		for (uint32_t i = 0; ns && ns->csi == VSSD_CSI_ZNS && i < ns->n_zones; i++) {
+			struct vssd_zone *z = &ns->zone[i];
+
+			if (is_active(z->state))
+				set_state(ns, z, z->wp == zslba(ns, z) ? SNV_ZONE_EMPTY :
+							SNV_ZONE_CLOSED);
+		}
+	}
+}
+
 /* ---- I/O -------------------------------------------------------------------------------------- */
 
 static int write_state(uint8_t state)
@@ -290,17 +306,11 @@ static int reset_next(struct vssd_cmd *cmd)
 {
 	struct vssd_ns *ns = cmd->ns;
 	uint64_t length = ns->zone_blocks * ns->stride;
-	int status;
 
 	while (cmd->u.at < cmd->u.a && !selected(SNV_ZONE_SEND_RESET, ns->zone[cmd->u.at].state))
 		cmd->u.at++;
 	if (cmd->u.at >= cmd->u.a)
 		return reset_end(cmd, 0);
-	if (ns->v->power_loss) {
-		status = vssd_undo_save(ns, cmd->u.at * length, length, false);
-		if (status)
-			return reset_end(cmd, status);
-	}
 	cmd->step = reset_discarded;
 	return vssd_media_io(cmd, VSSD_IO_DISCARD, cmd->u.at * length, length, NULL, 0, false);
 }
@@ -339,6 +349,8 @@ int vssd_zone_mgmt_send(struct vssd_cmd *cmd)
 	int status;
 
 	if (action < SNV_ZONE_SEND_CLOSE || action > SNV_ZONE_SEND_OFFLINE)
+		return SNV_SC_INVALID_FIELD;
+	if (action == SNV_ZONE_SEND_OPEN && cdw13 & SNV_ZONE_SEND_ZRWA)
 		return SNV_SC_INVALID_FIELD;
 	if (!ns->n_zones)		/* a Format that found no memory */
 		return SNV_SC_NS_NOT_READY;

@@ -923,5 +923,6 @@ SNV_SIZE(snv_zone_report, 64);
 #define SNV_ZONE_SEND_RESET	0x4
 #define SNV_ZONE_SEND_OFFLINE	0x5
 #define SNV_ZONE_SEND_ALL	(1U << 8)
+#define SNV_ZONE_SEND_ZRWA	(1U << 9)	/* Open: with a random write area */
 
 #endif /* _UAPI_SNVME_NVME_H */
