@@ -21,19 +21,19 @@ done
 rm -f "$dir/libcore.a"
 ar rcs "$dir/libcore.a" "$dir"/*.o
 for test in tests/unit/vssd_*.c; do
-	# What includes a source file counts for itself, not for the core.
-	grep -q 'include "../../vssd/[a-z]*\.c"' "$test" && continue
 	name=$(basename "$test" .c)
 	# shellcheck disable=SC2086
-	gcc ${cflags} -o "$dir/$name" "$test" "$dir/libcore.a" -luring -ljansson -lcrypto -lpthread -lm
+	gcc $cflags -o "$dir/$name" "$test" "$dir/libcore.a" -luring -ljansson -lcrypto -lpthread -lm
 	(cd "$dir" && timeout 300 "./$name" >"$name.log" 2>&1) || echo "coverage: $name failed" >&2
 done
-# The models have tests that include them.
-for source in vssd/*.c; do
-	name=$(basename "$source" .c)
-	(cd "$dir" && gcov -n -o "$dir" "$dir/$name.gcda" 2>/dev/null || gcov -n -o "$dir" "$dir/$name.gcno" 2>/dev/null) |
-		awk -v file="$source" -v want="$source" '
-			/^File/ { match_ = index($0, want) }
-			/^Lines executed/ && match_ { split($0, a, "[:% ]+"); print file, a[3], $NF; match_ = 0 }'
-done | awk '{ printf "%-22s %6.2f %% of %5d lines\n", $1, $2, $3; hit += $2 * $3 / 100; all += $3 }
-	END { printf "%-22s %6.2f %% of %5d lines\n", "the core", 100 * hit / all, all; exit hit / all < 0.9 }'
+# A test that includes a source file has counted it for itself: the better of the two is taken.
+for data in "$dir"/*.gcda; do
+	(cd "$dir" && gcov -n "$data" 2>/dev/null)
+done | awk '
+	/^File/ { file = ""; if (match($0, /vssd\/[a-z]+\.c/)) file = substr($0, RSTART, RLENGTH) }
+	/^Lines executed/ && file { split($0, a, "[:% ]+"); if (a[3] >= hit[file]) hit[file] = a[3]
+		lines[file] = $NF; file = "" }
+	END { for (file in lines) print file, hit[file], lines[file] }' | sort |
+	awk '{ printf "%-22s %6.2f %% of %5d lines\n", $1, $2, $3; hit += $2 * $3 / 100; all += $3 }
+		END { printf "%-22s %6.2f %% of %5d lines\n", "the core", 100 * hit / all, all
+			exit !all || hit / all < 0.9 }'

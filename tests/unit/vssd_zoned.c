@@ -227,7 +227,7 @@ static void identify(void)
 		uint64_t page = rig_mem(r, 4096);
 
 		is(rig_identify(r, SNV_CNS_CSI_NS, r->nsid, SNV_CSI_ZNS, page), SNV_SC_INVALID_IOCS,
-		   "Base 5.17.2.5 CNS 05h, CSI 2 of a namespace without zones: Invalid I/O Command Set");
+		   "Base 5.17.2.5 CNS 05h, CSI 2, no zones: Invalid I/O Command Set");
 		rig_close(r, "identify, no zones");
 	}
 }
@@ -291,7 +291,8 @@ static void report(void)
 	   "ZNS 3.4.2 filtered, partial, from within zone 2");
 	is(snv_le64_get(rep->nr_zones), 2,
 	   "ZNS 3.4.2.2.1 Partial Report: descriptors transferred whole");
-	ok(snv_le64_get(rep->zone[0].zslba) == 5 * ZSZE && snv_le64_get(rep->zone[1].zslba) == 6 * ZSZE,
+	ok(snv_le64_get(rep->zone[0].zslba) == 5 * ZSZE &&
+	   snv_le64_get(rep->zone[1].zslba) == 6 * ZSZE,
 	   "ZNS 3.4.2 the Empty zones after zone 2");
 	ok(rig_all(r, page + 64 + 160, 256, 0xee), "ZNS 3.4.2 NUMD bounds what is written");
 	is(receive(r, 2 * ZSZE + 5, page, 64 + 160, 1 << 8), 0, "ZNS 3.4.2 likewise, not partial");
