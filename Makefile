@@ -198,7 +198,8 @@ check-guest: deps
 
 .PHONY: do-check-guest
 do-check-guest: all guest-modules $(GUEST_BIN) guest-tests
-	$(Q)$(PROVE) -j2 $(GUEST_RUNS)
+	$(Q)$(PROVE) -j2 $(GUEST_RUNS) || \
+		{ grep -a -s -A 5 '^not ok' $(B)/guest-run/*/test.log; exit 1; }
 
 .PHONY: guest-tests
 guest-tests: $(GUEST_RUNS)

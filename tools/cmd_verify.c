@@ -20,12 +20,14 @@ static const char help[] =
 	"       snvme verify FILE...|DIR... [--sums=FILE] [--strict] [-o human|json]\n"
 	"       snvme verify --sums=FILE [--strict] [-o human|json]\n\n"
 	"DEV: reads a range through a queue of its own and through the kernel's block device, and\n"
-	"compares; a block that is written meanwhile may differ. FILE, DIR: reads files by their extents\n"
-	"and compares with what read(2) returns, or with sums in the format of sha256sum; with --sums\n"
-	"alone, all files it names. Paths in it may also be relative to DIR. A file whose data has no\n"
-	"place of its own on the disk is skipped; with --strict this, and a sum never used, is an error.\n";
+	"compares; what differs is read again, as it may have been written meanwhile. FILE, DIR: reads\n"
+	"files by their extents and compares with what read(2) returns, or with sums in the format of\n"
+	"sha256sum; with --sums alone, all files it names. Paths in it may also be relative to DIR. A\n"
+	"file whose data has no place of its own on the disk is skipped; with --strict this, and a sum\n"
+	"never used, is an error.\n";
 
 #define SHOWN_MISMATCHES	10
+#define VERIFY_ATTEMPTS		4
 
 struct open_disk {
 	struct disk disk;
@@ -270,16 +272,26 @@ static int verify_device(struct verify *v, const char *name, uint64_t offset, ui
 		die("%s: %s", path, strerror(errno));
 
 	for (uint64_t done = 0; done < target.length;) {
-		uint64_t left = target.length - done, at = target.offset + done, start = now_ns();
+		uint64_t left = target.length - done, at = target.offset + done;
 		size_t n = left < DISK_BUFFER ? (size_t)left : DISK_BUFFER;
-		int ret = disk_read_map(&target.disk, &target.map, at, n);
 
-		if (ret)
-			die("%s: reading at %" PRIu64 ": %s", name, at, snvme_strerror(ret));
-		v->time += now_ns() - start;
-		if (pread(fd, v->buf, n, (off_t)at) != (ssize_t)n)
-			die("%s: reading at %" PRIu64 " through the kernel: %s", path, at,
-			    strerror(errno));
+		/* What a mounted file system wrote between two reads is the same in the next two. */
+		for (unsigned int attempt = 0; attempt < VERIFY_ATTEMPTS; attempt++) {
+			uint64_t start;
+			int ret;
+
+			/* The kernel first: its direct reads write back what is dirty in the page cache. */
+			if (pread(fd, v->buf, n, (off_t)at) != (ssize_t)n)
+				die("%s: reading at %" PRIu64 " through the kernel: %s", path, at,
+				    strerror(errno));
+			start = now_ns();
+			ret = disk_read_map(&target.disk, &target.map, at, n);
+			if (ret)
+				die("%s: reading at %" PRIu64 ": %s", name, at, snvme_strerror(ret));
+			v->time += now_ns() - start;
+			if (!memcmp(buf, v->buf, n))
+				break;
+		}
 		for (size_t i = 0; i < n && memcmp(buf + i, v->buf + i, n - i); i += lba_size) {
 			if (!memcmp(buf + i, v->buf + i, lba_size))
 				continue;
