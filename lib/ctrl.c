@@ -190,6 +190,8 @@ static struct admin_cmd *post(struct own *own, const struct snv_sqe *sqe)
 	own->sq[own->tail] = *sqe;
 	own->sq[own->tail].cid = snv_le16(cmd->cid);
 	own->tail = (own->tail + 1) % ADMIN_ENTRIES;
+	if (own->bus->tracing && SNV_LOAD_RELAXED(own->bus->tracing))
+		own->bus->ops->trace_sqe(own->bus, 0, cmd->cid);
 	snv_doorbell_write(doorbell(own, SNVME_QUEUE_SQ, 0), own->tail);
 	wake_admin(own);
 	return cmd;
@@ -913,6 +915,20 @@ static void own_wake(struct snvme_ctrl *ctrl, uint16_t cqid)
 	own->bus->ops->wake(own->bus, cqid);
 }
 
+static const uint32_t *own_tracing(struct snvme_ctrl *ctrl)
+{
+	struct own *own = ctrl->priv;
+
+	return own->bus->tracing;
+}
+
+static void own_trace_sqe(struct snvme_ctrl *ctrl, uint16_t qid, uint16_t cid)
+{
+	struct own *own = ctrl->priv;
+
+	own->bus->ops->trace_sqe(own->bus, qid, cid);
+}
+
 static bool own_idle(struct snvme_ctrl *ctrl)
 {
 	struct own *own = ctrl->priv;
@@ -1003,6 +1019,8 @@ static const struct snvme_transport own_ops = {
 	.wake = own_wake,
 	.idle = own_idle,
 	.events = own_events,
+	.tracing = own_tracing,
+	.trace_sqe = own_trace_sqe,
 };
 
 /* What a bring-up needs and a reset keeps. */

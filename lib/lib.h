@@ -42,6 +42,8 @@ struct snvme_bus;
  * @idle: called by who found nothing to reap: let a controller without threads work, and look now
  *	and then whether it has failed. True: look again
  * @events: take note of asynchronous events that have come
+ * @tracing: the word that tells whether to call @trace_sqe; NULL: never
+ * @trace_sqe: called by who has written an entry and has not rung yet
  */
 struct snvme_transport {
 	void (*close)(struct snvme_ctrl *ctrl);
@@ -61,6 +63,8 @@ struct snvme_transport {
 	void (*wake)(struct snvme_ctrl *ctrl, uint16_t cqid);
 	bool (*idle)(struct snvme_ctrl *ctrl);
 	void (*events)(struct snvme_ctrl *ctrl);
+	const uint32_t *(*tracing)(struct snvme_ctrl *ctrl);
+	void (*trace_sqe)(struct snvme_ctrl *ctrl, uint16_t qid, uint16_t cid);
 };
 
 /**
@@ -71,6 +75,7 @@ struct snvme_transport {
  * @unmap: the same memory, not any more; transfers in flight on it end first
  * @asleep, @wake: as in struct snvme_transport; @asleep may be NULL
  * @pump: let a controller without threads work; false when there was nothing to do. May be NULL
+ * @trace_sqe: as in struct snvme_transport; NULL where the bus has no tracing
  * @close: the last call; the controller reaches no memory afterwards
  */
 struct snvme_bus_ops {
@@ -81,6 +86,7 @@ struct snvme_bus_ops {
 	const uint32_t *(*asleep)(struct snvme_bus *bus, uint16_t cqid);
 	void (*wake)(struct snvme_bus *bus, uint16_t cqid);
 	bool (*pump)(struct snvme_bus *bus);
+	void (*trace_sqe)(struct snvme_bus *bus, uint16_t qid, uint16_t cid);
 	void (*close)(struct snvme_bus *bus);
 };
 
@@ -90,12 +96,14 @@ struct snvme_bus_ops {
  * @name: short, for people
  * @doorbells: the registers from 1000h on
  * @queues: I/O queues of each kind to ask for
+ * @tracing: as in struct snvme_transport
  */
 struct snvme_bus {
 	const struct snvme_bus_ops *ops;
 	const char *name;
 	void *doorbells;
 	uint32_t queues;
+	const uint32_t *tracing;
 };
 
 /**
@@ -209,6 +217,7 @@ static inline bool snvme_cid_busy(const struct snvme_cid *cid)
  * @state: its state word
  * @db: the tail doorbell
  * @asleep: of @cq
+ * @tracing: see struct snvme_transport, but never NULL
  * @cq: where it reports to
  * @ctrl: whose
  * @cid: [cid_mask + 1], of which only the first @depth are ever in flight
@@ -236,6 +245,7 @@ struct snvme_queue {
 	const uint32_t *state;
 	struct snv_db db;
 	const uint32_t *asleep;
+	const uint32_t *tracing;
 	struct snvme_cq *cq;
 	struct snvme_ctrl *ctrl;
 	struct snvme_cid *cid;

@@ -92,6 +92,7 @@ static void cq_forget(struct snvme_cq *cq, uint16_t qid)
 
 static int sq_create(struct snvme_queue *q)
 {
+	static const uint32_t never;
 	struct snvme_ctrl *ctrl = q->ctrl;
 	struct snvme_queue_create arg = {
 		.type = SNVME_QUEUE_SQ, .entries = q->depth + 1, .cq = q->cq->handle,
@@ -113,6 +114,9 @@ static int sq_create(struct snvme_queue *q)
 	q->handle = arg.handle;
 	q->qid = (uint16_t)arg.qid;
 	q->asleep = q->cq->asleep;
+	q->tracing = ctrl->ops->tracing ? ctrl->ops->tracing(ctrl) : NULL;
+	if (!q->tracing)
+		q->tracing = &never;
 	q->ring = ring;
 	q->entries = arg.entries;
 	return 0;
@@ -347,6 +351,13 @@ static inline bool fill(const struct snvme_queue *q, uint32_t id, const struct s
 	return describe(q, id, io, sqe);
 }
 
+/* The entries from q->tail on. */
+static __attribute__((noinline)) void trace_sqes(struct snvme_queue *q, uint32_t n)
+{
+	for (uint32_t i = q->tail; n--; i = i + 1 == q->entries ? 0 : i + 1)
+		q->ctrl->ops->trace_sqe(q->ctrl, q->qid, snv_le16_get(q->ring[i].cid));
+}
+
 SNVME_API int snvme_submit(struct snvme_queue *q, const struct snvme_io *io, unsigned int n)
 {
 	uint32_t room = q->depth - q->inflight, tail = q->tail, id = q->free, done;
@@ -377,6 +388,8 @@ SNVME_API int snvme_submit(struct snvme_queue *q, const struct snvme_io *io, uns
 		return ret;
 	q->free = id;
 	q->inflight += done;
+	if (__builtin_expect(SNV_LOAD_RELAXED(q->tracing), 0))
+		trace_sqes(q, done);
 	snv_db_ring(&q->db, q->entries, q->tail, tail);
 	q->tail = tail;
 	if (snvme_sleeps(q->asleep))

@@ -57,6 +57,11 @@ static bool vssd_pump(struct snvme_bus *bus)
 	return vssd_home_pump(home_of(bus)) != 0;
 }
 
+static void vssd_trace_entry(struct snvme_bus *bus, uint16_t qid, uint16_t cid)
+{
+	vssd_trace_sqe(vssd_home_ctrl(home_of(bus)), qid, cid);
+}
+
 static void vssd_close(struct snvme_bus *bus)
 {
 	vssd_home_close(home_of(bus));
@@ -71,6 +76,7 @@ static const struct snvme_bus_ops vssd_bus_ops = {
 	.asleep = vssd_asleep,
 	.wake = vssd_wake,
 	.pump = vssd_pump,
+	.trace_sqe = vssd_trace_entry,
 	.close = vssd_close,
 };
 
@@ -91,6 +97,7 @@ int snvme_vssd_open(struct snvme_ctrl *ctrl, const char *spec)
 	bus->bus.name = "vssd";
 	bus->bus.doorbells = vssd_home_doorbells(bus->home);
 	bus->bus.queues = VSSD_MAX_QUEUES;
+	bus->bus.tracing = vssd_tracing(vssd_home_subsystem(bus->home));
 	return snvme_own_open(ctrl, &bus->bus);
 }
 

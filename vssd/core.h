@@ -184,6 +184,15 @@ struct vssd_known {
 #define VSSD_KNOWN		8
 #define VSSD_KNOWN_SHIFT	21	/* of addresses: what is remembered lies in 2 MiB of them */
 
+/* What the trace has recorded and nobody has read. */
+struct vssd_trace_ring {
+	struct vssd_trace_event *event;	/* NULL: off */
+	uint32_t mask;
+	uint64_t head;
+	uint64_t tail;
+	uint64_t lost;
+};
+
 /* Guard: @lock, but for what says otherwise. */
 struct vssd_worker {
 	uint32_t lock;
@@ -202,11 +211,7 @@ struct vssd_worker {
 	uint64_t now;			/* time of this round, if anything needed it; else 0 */
 	struct vssd_stats stats;
 	struct vssd_known known[VSSD_KNOWN];
-	struct vssd_trace_event *trace;	/* NULL: off */
-	uint32_t trace_mask;
-	uint64_t trace_head;
-	uint64_t trace_tail;
-	uint64_t trace_lost;
+	struct vssd_trace_ring trace;
 };
 
 struct vssd_lbaf {
@@ -390,7 +395,9 @@ struct vssd {
 	char serial[20];
 	char model[40];
 	bool hooks;			/* a model, a fault rule or the trace is on: commands look twice */
-	bool tracing;
+	uint32_t tracing;		/* 0 or 1. Read without a guard */
+	struct vssd_trace_ring host_trace;	/* of the host ends. Guard: host_trace_lock */
+	uint32_t host_trace_lock;
 	uint32_t stopping;		/* somebody wants all locks: workers let him
 					 * have them. Read without a guard */
 	uint32_t stop_lock;		/* one who stops at a time */
@@ -719,7 +726,7 @@ static inline char *vssd_known(struct vssd_worker *w, struct vssd_ctrl *ctrl, ui
 static inline void vssd_trace(struct vssd_worker *w, enum vssd_step step,
 			      const struct vssd_cmd *cmd, uint32_t arg)
 {
-	if (__builtin_expect(!!w->trace, 0))
+	if (__builtin_expect(!!w->trace.event, 0))
 		vssd_trace_add(w, step, cmd->ctrl->cntlid, cmd->sq->qid,
 			       snv_le16_get(cmd->sqe.cid), arg);
 }

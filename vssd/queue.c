@@ -265,7 +265,7 @@ static void look_at_head(struct vssd_cq *cq)
 	}
 	cq->bad = NO_VALUE;
 	cq->head = head;
-	if (cq->worker->trace)
+	if (cq->worker->trace.event)
 		vssd_trace_add(cq->worker, VSSD_STEP_REAP, cq->ctrl->cntlid, cq->qid, 0, head);
 	if (cq->eventidx)
 		snv_shadow_exchange(cq->eventidx, cq->shadow, head);
@@ -288,7 +288,7 @@ static inline void look_at_tail(struct vssd_sq *sq)
 	}
 	sq->bad = NO_VALUE;
 	sq->tail = tail;
-	if (sq->worker->trace)
+	if (sq->worker->trace.event)
 		vssd_trace_add(sq->worker, VSSD_STEP_DOORBELL, sq->ctrl->cntlid, sq->qid, 0, tail);
 }
 
@@ -312,7 +312,7 @@ static void raise_irq(struct vssd_cq *cq)
 		if (masked)
 			return;
 	}
-	if (cq->worker->trace)
+	if (cq->worker->trace.event)
 		vssd_trace_add(cq->worker, VSSD_STEP_IRQ, ctrl->cntlid, cq->qid, 0, cq->vector);
 	if (ctrl->host.irq)
 		ctrl->host.irq(ctrl->host.ctx, cq->vector);

@@ -385,7 +385,7 @@ void vssd_power_cut(struct vssd *v);
 /* ---- the trace -------------------------------------------------------------------------------- */
 
 enum vssd_step {
-	VSSD_STEP_SQE,		/* host wrote the entry (recorded by the host end) */
+	VSSD_STEP_SQE,		/* host wrote the entry: vssd_trace_sqe() */
 	VSSD_STEP_DOORBELL,	/* new tail seen; arg: tail */
 	VSSD_STEP_FETCH,	/* entry copied; arg: opcode */
 	VSSD_STEP_MAP,		/* PRPs or SGL walked; arg: segments */
@@ -395,6 +395,8 @@ enum vssd_step {
 	VSSD_STEP_REAP,		/* host moved the CQ head past it (device end: arg: head) */
 };
 
+#define VSSD_TRACE_HOST	0xff
+
 /* One step of one command. */
 struct vssd_trace_event {
 	uint64_t ns;
@@ -403,18 +405,24 @@ struct vssd_trace_event {
 	uint16_t qid;		/* SQ; CQ for VSSD_STEP_REAP and VSSD_STEP_IRQ */
 	uint16_t cid;
 	uint8_t step;
-	uint8_t worker;		/* 0xff: the host end */
+	uint8_t worker;		/* or VSSD_TRACE_HOST */
 	uint32_t reserved;
 };
 
 /**
- * vssd_trace_start() - record, into rings of @events entries for each worker; drop what was there
+ * vssd_trace_start() - record, into rings of @events entries for each worker and one for the host ends;
+ *	drop what was there
  * Return: 0, -EINVAL (not a power of two), -ENOMEM
  */
 int vssd_trace_start(struct vssd *v, uint32_t events);
 void vssd_trace_stop(struct vssd *v);	/* what was not read is gone */
+/* Not 0 while it records: for host ends, to look at before they call vssd_trace_sqe(). */
+const uint32_t *vssd_tracing(const struct vssd *v);
+/* The host end wrote an entry of SQ @qid, and will ring its doorbell. Any thread. */
+void vssd_trace_sqe(struct vssd_ctrl *ctrl, uint16_t qid, uint16_t cid);
 /*
- * Copy out the oldest events of @worker and forget them; returns how many. *@lost: events that were
+ * Copy out the oldest events of @worker, or of the host ends where that is the number of workers,
+ * and forget them; returns how many. *@lost: events that were
  * overwritten before they could be copied, since the last call.
  */
 uint32_t vssd_trace_read(struct vssd *v, uint32_t worker, struct vssd_trace_event *out,

@@ -81,6 +81,11 @@ static bool rig_pump(struct snvme_bus *bus)
 	return vssd_home_pump(rig.home);
 }
 
+static void rig_trace_sqe(struct snvme_bus *bus, uint16_t qid, uint16_t cid)
+{
+	vssd_trace_sqe(vssd_home_ctrl(rig.home), qid, cid);
+}
+
 static void rig_close(struct snvme_bus *bus)
 {
 	rig.closed = true;
@@ -95,6 +100,7 @@ static const struct snvme_bus_ops rig_ops = {
 	.asleep = rig_asleep,
 	.wake = rig_wake,
 	.pump = rig_pump,
+	.trace_sqe = rig_trace_sqe,
 	.close = rig_close,
 };
 
@@ -112,6 +118,7 @@ static void rig_make(const char *keys)
 	rig.bus = (struct snvme_bus){
 		.ops = &rig_ops, .name = "rig", .doorbells = vssd_home_doorbells(rig.home),
 		.queues = VSSD_MAX_QUEUES,
+		.tracing = vssd_tracing(vssd_home_subsystem(rig.home)),
 	};
 }
 
@@ -426,6 +433,69 @@ static void test_bring_up_faults(void)
 			is(round_trip(ctrl, queue, MIB), 0, "then all is well");
 			snvme_close(ctrl);
 		}
+}
+
+/* ---- the trace ------------------------------------------------------------------------------ */
+
+/* The event of @step of the @nth command of queue @qid, or NULL. */
+static const struct vssd_trace_event *step_of(const struct vssd_trace_event *e, uint32_t n,
+					      uint8_t step, uint32_t qid, uint32_t nth)
+{
+	for (; n; e++, n--)
+		if (e->step == step && e->qid == qid && !nth--)
+			return e;
+	return NULL;
+}
+
+/* What the host end records, beside what vssd does. */
+static void test_trace(const char *threads)
+{
+	struct snvme_ctrl *ctrl = must_open(threads);
+	struct snvme_queue *queue = must_queue(ctrl, 3);
+	struct vssd *v = vssd_home_subsystem(rig.home);
+	struct vssd_trace_event host[64], worker[512];
+	const struct vssd_trace_event *sqe, *fetch, *cqe;
+	uint32_t qid = snvme_queue_id(queue), i, n, m;
+	struct snvme_ns_info ns;
+	uint64_t lost;
+	struct snvme_mem *mem;
+	char *buf;
+
+	is(vssd_trace_read(v, 1, host, 64, &lost), 0, "%s: nothing while it is off", threads);
+	is(vssd_trace_start(v, 512), 0, "start");
+	/* Of 3 entries and one more: the ring turns round. */
+	is(snvme_mem_alloc(ctrl, 4096, &mem), 0, "memory");
+	buf = snvme_mem_addr(mem);
+	for (i = 0; i < 6; i++)
+		is(snvme_read(queue, 1, buf, 4096, i * 4096), 0, "read");
+	is(snvme_get_ns(ctrl, 1, &ns), 0, "an admin command");
+	n = vssd_trace_read(v, 1, host, 64, &lost);
+	is(lost, 0, "nothing lost");
+	m = vssd_trace_read(v, 0, worker, 512, &lost);
+	for (i = 0; i < 6; i++) {
+		sqe = step_of(host, n, VSSD_STEP_SQE, qid, i);
+		fetch = step_of(worker, m, VSSD_STEP_FETCH, qid, i);
+		cqe = step_of(worker, m, VSSD_STEP_CQE, qid, i);
+		ok(sqe && fetch && cqe && sqe->cid == fetch->cid && sqe->cid == cqe->cid &&
+		   sqe->ctrl == fetch->ctrl && sqe->worker == VSSD_TRACE_HOST,
+		   "read %u: entry written, fetched, completed", i);
+		ok(sqe && fetch && cqe && sqe->ns <= fetch->ns && fetch->ns <= cqe->ns,
+		   "in this order");
+	}
+	ok(!step_of(host, n, VSSD_STEP_SQE, qid, 6), "no more than these");
+	sqe = step_of(host, n, VSSD_STEP_SQE, 0, 0);
+	fetch = step_of(worker, m, VSSD_STEP_FETCH, 0, 0);
+	ok(sqe && fetch && sqe->cid == fetch->cid && sqe->ns <= fetch->ns, "the admin command");
+	is(vssd_trace_start(v, 4), 0, "start anew, smaller");
+	for (i = 0; i < 6; i++)
+		snvme_read(queue, 1, buf, 4096, i * 4096);
+	is(vssd_trace_read(v, 1, host, 64, &lost), 4, "as many as the ring holds");
+	is(lost, 2, "and the others are counted");
+	vssd_trace_stop(v);
+	is(snvme_read(queue, 1, buf, 4096, 0), 0, "read");
+	is(vssd_trace_read(v, 1, host, 64, &lost), 0, "stopped");
+	is(vssd_trace_read(v, 2, host, 64, &lost), 0, "there is no such ring");
+	snvme_close(ctrl);
 }
 
 /* ---- admin commands ------------------------------------------------------------------------- */
@@ -806,6 +876,8 @@ int main(void)
 	test_few_cqs();
 	test_shapes();
 	test_bring_up_faults();
+	test_trace("threads=0");
+	test_trace("threads=1");
 	test_admin_faults();
 	test_close_refused();
 	test_passthrough();

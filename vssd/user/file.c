@@ -23,6 +23,11 @@
 #include "user.h"
 
 #define RING_ENTRIES	256
+/*
+ * Linux starts what one call submits together, so that the disk idles while the last of many is
+ * prepared; but not of so few.
+ */
+#define SUBMIT_AT_ONCE	2
 #define ZEROS		65536		/* bytes written at once where nothing better clears */
 #define MAX_PIECE	(1U << 30)	/* what one read or write surely takes */
 #define BUSY_WAITS	50		/* of 10 ms, for the owner of a lock to let go of it */
@@ -348,6 +353,13 @@ static int do_piece(const struct piece *p)
 	return ret < 0 ? -errno : (int)ret;
 }
 
+/* When the kernel is short of memory, the rest goes the next time. */
+static void send_pieces(struct uring_worker *w)
+{
+	io_uring_submit(&w->ring);
+	SNV_STORE_RELAXED(&w->unsent, io_uring_sq_ready(&w->ring) != 0);
+}
+
 static bool queue_piece(struct uring_worker *w, struct request *r)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&w->ring);
@@ -381,6 +393,8 @@ static bool queue_piece(struct uring_worker *w, struct request *r)
 		io_uring_prep_fsync(sqe, p->fd, IORING_FSYNC_DATASYNC);
 	}
 	io_uring_sqe_set_data(sqe, r);
+	if (io_uring_sq_ready(&w->ring) >= SUBMIT_AT_ONCE)
+		send_pieces(w);
 	return true;
 }
 
@@ -639,11 +653,8 @@ static uint32_t file_poll(struct vssd_media *media, uint32_t worker)
 	}
 	if (SNV_LOAD_RELAXED(&w->ready))
 		n += start_ready(w);
-	/* When the kernel is short of memory: again, next time. */
-	if (SNV_LOAD_RELAXED(&w->unsent)) {
-		io_uring_submit(&w->ring);
-		SNV_STORE_RELAXED(&w->unsent, io_uring_sq_ready(&w->ring) != 0);
-	}
+	if (SNV_LOAD_RELAXED(&w->unsent))
+		send_pieces(w);
 	return n;
 }
 
