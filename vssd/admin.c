@@ -167,6 +167,14 @@ static void events_deliver(struct vssd_ctrl *ctrl)
 	}
 }
 
+bool vssd_event_ready(const struct vssd_ctrl *ctrl)
+{
+	for (uint32_t i = 0; ctrl->n_aer && i < ctrl->n_event; i++)
+		if (!ctrl->event_masked[ctrl->event[i].type])
+			return true;
+	return false;
+}
+
 static void event_queue(struct vssd_ctrl *ctrl, uint8_t type, uint8_t info, uint8_t log)
 {
 	if (ctrl->event_masked[type] || !event_enabled(ctrl, type, info) ||
@@ -189,8 +197,7 @@ void vssd_event(struct vssd_ctrl *ctrl, uint8_t type, uint8_t info, uint8_t log)
 void vssd_event_doorbell(struct vssd_ctrl *ctrl, bool value)
 {
 	SNV_STORE_RELAXED(&ctrl->bad_doorbell[value], 1);
-	/* Partner: worker 0's stop, after which it looks for the word above. */
-	SNV_STORE_RELEASE(&ctrl->v->control, 1);
+	vssd_want_control(ctrl->v);
 }
 
 void vssd_event_log_read(struct vssd_ctrl *ctrl, uint8_t log)

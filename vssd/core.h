@@ -105,6 +105,7 @@ struct vssd_cmd {
 	bool dead;			/* its queue was reset while a transfer was in flight */
 	bool lose;
 	bool duplicate;
+	bool holds;			/* counted in ns->inflight until its next step */
 	bool faulted;			/* a rule chose its status, Do Not Retry included */
 	uint64_t extra_ns;		/* VSSD_FAULT_DELAY */
 	struct vssd_cmd *fused;
@@ -164,6 +165,7 @@ struct vssd_sq {
 	uint32_t n_inflight;
 	struct vssd_cmd *deleter;	/* the Delete command that waits for inflight to end */
 	struct vssd_cmd *first;		/* first of a fused pair, until its second is fetched */
+	bool second_slot;		/* a slot of the completion queue is reserved for the second */
 	struct vssd_sq *next;		/* circular, in its worker's list of its class */
 };
 
@@ -451,6 +453,19 @@ static inline uint64_t vssd_now(struct vssd *v)
 	return v->env.now(v->env.ctx);
 }
 
+static inline void vssd_wake(struct vssd *v, uint32_t worker)
+{
+	if (v->env.wake)
+		v->env.wake(v->env.ctx, worker);
+}
+
+/* Have worker 0 look at all that needs everybody stopped. Partner: the exchange in control(). */
+static inline void vssd_want_control(struct vssd *v)
+{
+	SNV_STORE_RELEASE(&v->control, 1);
+	vssd_wake(v, 0);
+}
+
 /* The next of v's random numbers: xorshift64*, Marsaglia 2003, Vigna 2016. Guard: model_lock. */
 static inline uint64_t vssd_draw(struct vssd *v)
 {
@@ -596,6 +611,7 @@ void vssd_event(struct vssd_ctrl *ctrl, uint8_t type, uint8_t info, uint8_t log)
 /* From a worker that is not stopped: an invalid doorbell value was found. */
 void vssd_event_doorbell(struct vssd_ctrl *ctrl, bool value);
 void vssd_event_log_read(struct vssd_ctrl *ctrl, uint8_t log);	/* unmask. Stopped */
+bool vssd_event_ready(const struct vssd_ctrl *ctrl);	/* is there one that a request waits for? */
 void vssd_events_post(struct vssd_ctrl *ctrl);	/* what can be posted is. Stopped */
 
 /* ---- identify.c, log.c, feature.c: first steps of these commands -------------------------------- */
@@ -628,6 +644,9 @@ void vssd_ns_free(struct vssd_ns *ns);
  */
 int vssd_freeze(struct vssd_ns *ns, struct vssd_cmd *cmd);
 void vssd_thaw(struct vssd_ns *ns, struct vssd_cmd *cmd);
+/* Likewise, true when @ns is @cmd's alone; cmd->ns is what to thaw if it ends before. */
+bool vssd_own(struct vssd_cmd *cmd, struct vssd_ns *ns);
+void vssd_disown(struct vssd_cmd *cmd);
 /* @blocks of @ns, counted in blocks of another format; 0: not a whole number of them. */
 uint64_t vssd_zone_scale(const struct vssd_ns *ns, uint64_t blocks, uint32_t format);
 /* A UUID that belongs to @v and @salt: 0 for the subsystem itself. */
@@ -678,6 +697,8 @@ uint32_t vssd_timing_parallel(const struct vssd_timing *timing);
  */
 uint64_t vssd_timing_end(struct vssd *v, uint64_t now, enum vssd_io_op op, uint64_t offset,
 			 uint64_t length);
+/* The model forgets what these blocks held: by a command that does not end with that alone. */
+void vssd_timing_discard(struct vssd_ns *ns, uint64_t slba, uint64_t nlb);
 int vssd_flash_init(struct vssd *v);
 int vssd_flash_grow(struct vssd *v, uint64_t logical);	/* address space is this long now; or -ENOMEM */
 void vssd_flash_free(struct vssd *v);

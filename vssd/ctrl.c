@@ -686,6 +686,10 @@ void vssd_ctrl_remove(struct vssd_ctrl *ctrl)
 	vssd_stop(v);
 	vssd_ctrl_power_on(ctrl);
 	v->ctrl[ctrl->cntlid] = NULL;
+	/* The next controller of this identifier is another one. */
+	for (uint32_t nsid = 1; nsid <= VSSD_MAX_NS; nsid++)
+		if (v->ns[nsid] && !v->ns[nsid]->shared)
+			v->ns[nsid]->attached &= ~(1ULL << ctrl->cntlid);
 	vssd_go(v);
 	vssd_free(v, ctrl, sizeof(*ctrl));
 }

@@ -151,7 +151,7 @@ bool vssd_fault_begin(struct vssd_cmd *cmd)
 	if (!chosen)
 		return false;
 	if (stop)
-		SNV_STORE_RELEASE(&v->control, 1);
+		vssd_want_control(v);
 
 	switch (fault.action) {
 	case VSSD_FAULT_STATUS:

@@ -166,26 +166,33 @@ static int flush_next(struct vssd_cmd *cmd);
 
 static int flushed(struct vssd_cmd *cmd)
 {
-	if (cmd->io_status)
+	struct vssd_ns *ns = cmd->ns;
+
+	vssd_disown(cmd);
+	if (cmd->io_status) {
+		cmd->ctrl->feat.volatile_wc |= 1;	/* the command fails: so it stays */
 		return cmd->io_status;
-	vssd_undo_drop(cmd->ns);
+	}
+	vssd_undo_drop(ns);
 	cmd->step = flush_next;
 	return VSSD_AGAIN;
 }
 
-/* What is in the caches when they are turned off must not stay there. cmd->u.at: the last NSID. */
+/*
+ * What is in the caches when they are turned off must not stay there, and writes under way end in
+ * them: each namespace stands still for its flush. cmd->u.at: the last NSID.
+ */
 static int flush_next(struct vssd_cmd *cmd)
 {
 	cmd->ns = NULL;
 	while (cmd->u.at < VSSD_MAX_NS) {
 		struct vssd_ns *ns = cmd->ctrl->v->ns[cmd->u.at + 1];
 
-		if (ns && ns->frozen)
+		if (ns && !vssd_own(cmd, ns))
 			return VSSD_RETRY;
 		cmd->u.at++;
 		if (!ns)
 			continue;
-		cmd->ns = ns;
 		cmd->step = flushed;
 		return vssd_media_io(cmd, VSSD_IO_FLUSH, 0, 0, NULL, 0, false);
 	}

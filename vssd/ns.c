@@ -268,6 +268,7 @@ int vssd_ns_add(struct vssd *v, const struct vssd_ns_config *config, uint32_t *n
 		ns_changed_for(v, UINT64_MAX, c.nsid);
 	}
 	vssd_go(v);
+	vssd_wake(v, 0);	/* of the interrupt that it may owe */
 	if (!ret && nsid)
 		*nsid = c.nsid;
 	return ret;
@@ -303,7 +304,7 @@ void vssd_thaw(struct vssd_ns *ns, struct vssd_cmd *cmd)
  * Freeze @ns for @cmd; false: not yet. cmd->ns says what is to be thawed if @cmd ends while it
  * waits; but not while somebody else has @ns, and may delete it.
  */
-static bool own(struct vssd_cmd *cmd, struct vssd_ns *ns)
+bool vssd_own(struct vssd_cmd *cmd, struct vssd_ns *ns)
 {
 	int ret = vssd_freeze(ns, cmd);
 
@@ -311,7 +312,7 @@ static bool own(struct vssd_cmd *cmd, struct vssd_ns *ns)
 	return !ret;
 }
 
-static void disown(struct vssd_cmd *cmd)
+void vssd_disown(struct vssd_cmd *cmd)
 {
 	vssd_thaw(cmd->ns, cmd);
 	cmd->ns = NULL;
@@ -401,7 +402,7 @@ static int format_erased(struct vssd_cmd *cmd)
 
 	if (!status)
 		status = reformat(ns, vssd_cdw10(cmd));
-	disown(cmd);
+	vssd_disown(cmd);
 	if (status)
 		return status;
 	ns_changed_for(ctrl->v, ns->attached & ~(1ULL << ctrl->cntlid), ns->nsid);
@@ -426,12 +427,12 @@ static int format_next(struct vssd_cmd *cmd)
 
 		if (!in_format_scope(cmd, ns))
 			continue;
-		if (!own(cmd, ns))
+		if (!vssd_own(cmd, ns))
 			return VSSD_RETRY;
 		/* What was asked first may have changed while others had the namespace. */
 		status = format_check(ns, vssd_cdw10(cmd));
 		if (status) {
-			disown(cmd);
+			vssd_disown(cmd);
 			return status;
 		}
 		cmd->step = format_erased;
@@ -534,7 +535,7 @@ static int delete_next(struct vssd_cmd *cmd)
 
 		if (!ns)
 			continue;
-		if (!own(cmd, ns))
+		if (!vssd_own(cmd, ns))
 			return VSSD_RETRY;
 		cmd->ns = NULL;
 		attached = ns->attached;

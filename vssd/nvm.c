@@ -798,6 +798,8 @@ static int dsm_discarded(struct vssd_cmd *cmd)
 
 	if (!status)
 		status = changed(cmd->ns, snv_le64_get(range->slba), snv_le32_get(range->nlb));
+	if (!status)
+		vssd_timing_discard(cmd->ns, snv_le64_get(range->slba), snv_le32_get(range->nlb));
 	return status ? status : dsm_next(cmd);
 }
 

@@ -111,6 +111,15 @@ static uint32_t *shadow(struct vssd_ctrl *ctrl, char *page, uint32_t index)
 	return (uint32_t *)(page + offset);
 }
 
+/* What another queue of this identifier left there is no doorbell of ours. */
+static void shadow_init(uint32_t *entry, uint32_t *eventidx, uint32_t value)
+{
+	if (!entry || !eventidx)
+		return;
+	SNV_STORE_RELAXED(entry, (SNV_FORCE uint32_t)snv_le32(value));
+	SNV_STORE_RELAXED(eventidx, (SNV_FORCE uint32_t)snv_le32(value));
+}
+
 void vssd_dbbuf_set(struct vssd_ctrl *ctrl, char *shadows, char *eventidx)
 {
 	ctrl->shadow = shadows;
@@ -119,10 +128,14 @@ void vssd_dbbuf_set(struct vssd_ctrl *ctrl, char *shadows, char *eventidx)
 		if (ctrl->sq[qid]) {
 			ctrl->sq[qid]->shadow = shadow(ctrl, shadows, 2 * qid);
 			ctrl->sq[qid]->eventidx = shadow(ctrl, eventidx, 2 * qid);
+			shadow_init(ctrl->sq[qid]->shadow, ctrl->sq[qid]->eventidx,
+				    ctrl->sq[qid]->tail);
 		}
 		if (ctrl->cq[qid]) {
 			ctrl->cq[qid]->shadow = shadow(ctrl, shadows, 2 * qid + 1);
 			ctrl->cq[qid]->eventidx = shadow(ctrl, eventidx, 2 * qid + 1);
+			shadow_init(ctrl->cq[qid]->shadow, ctrl->cq[qid]->eventidx,
+				    ctrl->cq[qid]->head);
 		}
 	}
 }
@@ -147,6 +160,7 @@ int vssd_cq_create(struct vssd_ctrl *ctrl, uint16_t qid, uint32_t entries, uint6
 	SNV_STORE_RELAXED(cq->db, 0);
 	cq->shadow = shadow(ctrl, ctrl->shadow, 2 * qid + 1);
 	cq->eventidx = shadow(ctrl, ctrl->eventidx, 2 * qid + 1);
+	shadow_init(cq->shadow, cq->eventidx, 0);
 	cq->entries = entries;
 	cq->bad = NO_VALUE;
 	cq->qid = qid;
@@ -181,6 +195,7 @@ int vssd_sq_create(struct vssd_ctrl *ctrl, uint16_t qid, uint32_t entries, uint6
 	SNV_STORE_RELAXED(sq->db, 0);
 	sq->shadow = shadow(ctrl, ctrl->shadow, 2 * qid);
 	sq->eventidx = shadow(ctrl, ctrl->eventidx, 2 * qid);
+	shadow_init(sq->shadow, sq->eventidx, 0);
 	sq->entries = entries;
 	sq->bad = NO_VALUE;
 	sq->qid = qid;
@@ -459,7 +474,7 @@ static void release(struct vssd_cmd *cmd)
 			cmd->sq_next->sq_prev = cmd->sq_prev;
 		cmd->pending = false;
 		if (!--sq->n_inflight && sq->deleter)
-			SNV_STORE_RELAXED(&w->v->control, 1);
+			vssd_want_control(w->v);
 	}
 	sq->cq->reserved--;
 	w->n_active--;
@@ -663,7 +678,7 @@ void vssd_run_stopped(struct vssd_cmd *cmd)
 	vssd_lock(&v->stopped_lock);
 	append(&v->stopped, cmd);
 	vssd_unlock(&v->stopped_lock);
-	SNV_STORE_RELAXED(&v->control, 1);
+	vssd_want_control(v);
 }
 
 void vssd_run(struct vssd_cmd *cmd)
@@ -696,14 +711,26 @@ void vssd_media_ended(struct vssd_cmd *cmd)
 {
 	cmd->state = VSSD_CMD_RUNNING;
 	cmd->worker->n_media--;
+	/* What goes on under the stop needs its namespace until then. */
+	if (cmd->stopped) {
+		cmd->holds = cmd->ns != NULL;
+		vssd_run_stopped(cmd);
+		return;
+	}
 	if (cmd->ns)
 		cmd->ns->inflight[cmd->worker->index]--;
-	if (cmd->stopped)
-		vssd_run_stopped(cmd);
-	else if (cmd->dead)
+	if (cmd->dead)
 		vssd_drop(cmd);
 	else
 		vssd_run(cmd);
+}
+
+/* Nobody else can get at @cmd's namespace before its next step: stopped. */
+static void let_go(struct vssd_cmd *cmd)
+{
+	if (cmd->holds)
+		cmd->ns->inflight[cmd->worker->index]--;
+	cmd->holds = false;
 }
 
 /* Take @cmd out of whatever it waits in. */
@@ -716,6 +743,7 @@ static bool detach(struct vssd_cmd *cmd)
 		heap_remove(cmd->worker, cmd);
 		break;
 	case VSSD_CMD_RETRY:
+		let_go(cmd);
 		if (cmd->ns && cmd->ns->frozen == cmd)
 			vssd_thaw(cmd->ns, cmd);
 		if (cmd->stopped) {
@@ -736,6 +764,12 @@ static bool detach(struct vssd_cmd *cmd)
 	return true;
 }
 
+static void give_second_slot(struct vssd_sq *sq)
+{
+	sq->cq->reserved -= sq->second_slot;
+	sq->second_slot = false;
+}
+
 bool vssd_cancel(struct vssd_cmd *cmd, int status)
 {
 	struct vssd_sq *sq = cmd->sq;
@@ -743,8 +777,10 @@ bool vssd_cancel(struct vssd_cmd *cmd, int status)
 
 	if (!detach(cmd))
 		return false;
-	if (sq->first == cmd)
+	if (sq->first == cmd) {
 		sq->first = NULL;
+		give_second_slot(sq);
+	}
 	cmd->fused = NULL;
 	if (status < 0) {
 		vssd_drop(cmd);
@@ -797,8 +833,11 @@ static uint32_t may_fetch(const struct vssd_sq *sq)
 	if (sq->deleter || !w->n_free || !vssd_ctrl_runs(sq->ctrl))
 		return 0;
 	/* Whatever I/O has taken, admin commands find one. */
-	if (sq->qid && (w->n_active >= w->v->max_inflight || w->n_free <= VSSD_SPARE_COMMANDS / 2))
+	/* And so does the second of a fused pair: without it, the first keeps its own for ever. */
+	if (sq->qid && !sq->first &&
+	    (w->n_active >= w->v->max_inflight || w->n_free <= VSSD_SPARE_COMMANDS / 2))
 		return 0;
+	room += sq->second_slot;
 	return n < room ? n : room;
 }
 
@@ -828,8 +867,10 @@ static bool fuse(struct vssd_sq *sq, struct vssd_cmd *cmd)
 		vssd_finish(cmd, SNV_SC_FUSED_MISSING);
 		return true;
 	}
-	/* The second may have to wait for a slot of the completion queue. */
+	/* Others that share the completion queue must not take the second's slot: see serve(). */
 	sq->first = cmd;
+	sq->second_slot = true;
+	sq->cq->reserved++;
 	vssd_hang(cmd);
 	return true;
 }
@@ -878,7 +919,8 @@ static inline bool quick(struct vssd_worker *w, struct vssd_sq *sq, const struct
 	    !vssd_attached(ctrl, ns) || nlb > ns->nsze || slba > ns->nsze - nlb)
 		return false;
 	seg.length = (size_t)nlb << ns->lba_shift;
-	if ((prp1 & (page - 1)) + seg.length > page || prp1 & 3)
+	if ((prp1 & (page - 1)) + seg.length > page || prp1 & 3 ||
+	    seg.length > vssd_max_transfer(ctrl))
 		return false;
 	seg.va = vssd_known(w, ctrl, prp1, seg.length);
 	if (!seg.va)
@@ -909,9 +951,11 @@ static inline bool quick(struct vssd_worker *w, struct vssd_sq *sq, const struct
 
 static void begin(struct vssd_sq *sq, const struct snv_sqe *sqe)
 {
-	struct vssd_cmd *cmd = get(sq);
 	struct vssd *v = sq->ctrl->v;
+	struct vssd_cmd *cmd;
 
+	give_second_slot(sq);
+	cmd = get(sq);
 	cmd->sqe = *sqe;
 	cmd->step = sq->qid ? vssd_io_step : vssd_admin_step;
 	cmd->stopped = !sq->qid;
@@ -931,6 +975,12 @@ static void begin(struct vssd_sq *sq, const struct snv_sqe *sqe)
 	vssd_run(cmd);
 }
 
+static bool lacks_slots(const struct vssd_sq *sq, const struct snv_sqe *sqe)
+{
+	return sq->qid && (sqe->flags & SNV_SQE_FUSE) == SNV_SQE_FUSE_FIRST &&
+	       sq->cq->entries >= 3 && cq_room(sq->cq) + sq->second_slot < 2;
+}
+
 /* Up to @max commands of @sq. */
 static uint32_t serve(struct vssd_sq *sq, uint32_t max)
 {
@@ -948,8 +998,14 @@ static uint32_t serve(struct vssd_sq *sq, uint32_t max)
 		for (; left && n < max && !alone; left--, n++) {
 			struct snv_sqe sqe;
 
-			/* The one time that the entry is read. */
+			/* Used as it is read here, and not read again. */
 			memcpy(&sqe, ring_at(&sq->ring, sq->head, 6), sizeof(sqe));
+			/* Of a pair, the first is taken when there are slots for both. */
+			if (__builtin_expect(sqe.flags & SNV_SQE_FUSE, 0) &&
+			    lacks_slots(sq, &sqe)) {
+				post_ended(sq, &ended);
+				return n;
+			}
 			if (++sq->head == sq->entries)
 				sq->head = 0;
 			__builtin_prefetch(ring_at(&sq->ring, sq->head, 6));
@@ -1091,8 +1147,7 @@ static bool control_wanted(struct vssd *v)
 			continue;
 		look_at_head(sq->cq);
 		look_at_tail(sq);
-		if (may_fetch(sq) ||
-		    (ctrl->n_aer && ctrl->n_event && cq_room(sq->cq)))
+		if (may_fetch(sq) || (vssd_event_ready(ctrl) && cq_room(sq->cq)))
 			return true;
 	}
 	return false;
@@ -1104,7 +1159,8 @@ static uint32_t control(struct vssd *v)
 	uint32_t n = 0;
 
 	vssd_stop(v);
-	SNV_STORE_RELAXED(&v->control, 0);
+	/* A full barrier: what was asked for before the word was set is looked for after it. */
+	snv_cas32(&v->control, 1, 0);
 	vssd_fault_stopped(v);
 	for (uint32_t i = 0; i < v->n_ctrl; i++) {
 		struct vssd_ctrl *ctrl = v->ctrl[i];
@@ -1128,12 +1184,17 @@ static uint32_t control(struct vssd *v)
 			vssd_cancel(cmd, -1);
 		} else {
 			cmd->state = VSSD_CMD_RUNNING;
+			let_go(cmd);
 			vssd_run(cmd);
 		}
 		n++;
 	}
-	for (uint32_t i = 0; i < v->workers; i++)
+	/* Their media, timers and queues may have got something to do. */
+	for (uint32_t i = 0; i < v->workers; i++) {
 		flush_irqs(v->worker[i]);
+		if (i)
+			vssd_wake(v, i);
+	}
 	vssd_go(v);
 	return n;
 }
@@ -1177,6 +1238,10 @@ uint64_t vssd_next_due(struct vssd *v, uint32_t worker)
 	for (struct vssd_cq *cq = w->irq; cq; cq = cq->irq_next)
 		if (cq->irq_due < due)
 			due = cq->irq_due;
+	/* Owed by somebody who is no worker, and not looked at yet. */
+	for (struct vssd_cq *cq = w->irq; cq; cq = cq->irq_next)
+		if (cq->irq_due == VSSD_NEVER)
+			due = 0;
 	if (!worker) {
 		for (uint32_t i = 0; i < v->n_ctrl; i++) {
 			uint64_t at = v->ctrl[i] && v->ctrl[i]->busy ?

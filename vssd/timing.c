@@ -103,3 +103,12 @@ uint64_t vssd_timing_end(struct vssd *v, uint64_t now, enum vssd_io_op op, uint6
 	vssd_unlock(&v->model_lock);
 	return end;
 }
+
+void vssd_timing_discard(struct vssd_ns *ns, uint64_t slba, uint64_t nlb)
+{
+	struct vssd *v = ns->v;
+
+	if (v->timing.model == VSSD_MODEL_FLASH)
+		vssd_timing_end(v, vssd_now(v), VSSD_IO_DISCARD,
+				ns->flash_base + (slba << ns->lba_shift), nlb << ns->lba_shift);
+}

@@ -38,6 +38,8 @@ struct vssd_ns;
  * @now: monotonic nanoseconds
  * @media_create: a new medium of @size bytes for Namespace Management, or NULL; the callback itself
  *	is NULL where namespaces cannot be created
+ * @wake: there is work for worker @worker, which may be asleep: what another worker or thread did is not
+ *	seen by those who only look at doorbells and vssd_next_due(). Called with locks held; may be NULL
  * @ctx: passed to each
  */
 struct vssd_env {
@@ -45,6 +47,7 @@ struct vssd_env {
 	void (*free)(void *ctx, void *p, size_t size);
 	uint64_t (*now)(void *ctx);
 	struct vssd_media *(*media_create)(void *ctx, uint64_t size);
+	void (*wake)(void *ctx, uint32_t worker);
 	void *ctx;
 };
 

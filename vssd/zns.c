@@ -296,6 +296,7 @@ static int reset_discarded(struct vssd_cmd *cmd)
 		return reset_end(cmd, SNV_SC_INTERNAL);
 	set_state(ns, z, SNV_ZONE_EMPTY);
 	z->wp = zslba(ns, z);
+	vssd_timing_discard(ns, zslba(ns, z), ns->zone_blocks);
 	cmd->u.at++;
 	cmd->step = reset_next;
 	return VSSD_AGAIN;
@@ -365,6 +366,7 @@ int vssd_zone_mgmt_send(struct vssd_cmd *cmd)
 		cmd->u.at = (uint32_t)(first - ns->zone);
 		cmd->u.a = (uint64_t)(end - ns->zone);
 		cmd->step = reset_step;
+		cmd->ns = NULL;		/* which may be gone by then */
 		vssd_run_stopped(cmd);
 		return VSSD_HELD;
 	}

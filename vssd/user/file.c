@@ -7,6 +7,7 @@
  * does. Requests that touch the same bytes, one of them writing, go in the order of their coming.
  */
 #include <fcntl.h>
+#include <libgen.h>
 #include <limits.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
@@ -730,10 +731,27 @@ static short lock_type(const struct file *f)
 	return f->media.readonly ? F_RDLCK : F_WRLCK;
 }
 
+/* The name of a new file must survive whatever its data do. 0 or -errno. */
+static int sync_name(const char *path)
+{
+	char *copy = strdup(path);
+	int fd, ret;
+
+	if (!copy)
+		return -ENOMEM;
+	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	ret = fd < 0 || fsync(fd) ? -errno : 0;
+	if (fd >= 0)
+		close(fd);
+	free(copy);
+	/* Not every file system has it. */
+	return ret == -EINVAL ? 0 : ret;
+}
+
 /* Open f->fd and lock it: byte 0, and byte 1 until direct_fd has that. 0 or -errno. */
 static int open_locked(struct file *f, const struct vssd_file_config *c, const struct stat *st)
 {
-	int flags = O_CLOEXEC;
+	int flags = O_CLOEXEC, ret;
 
 	if (!st->st_mode)
 		flags |= O_CREAT;
@@ -750,7 +768,8 @@ static int open_locked(struct file *f, const struct vssd_file_config *c, const s
 		f->fd = open(c->path, O_RDONLY | O_CLOEXEC);
 	if (f->fd < 0)
 		return -errno;
-	return lock_bytes(f->fd, lock_type(f), 0, 2);
+	ret = st->st_mode ? 0 : sync_name(c->path);
+	return ret ? ret : lock_bytes(f->fd, lock_type(f), 0, 2);
 }
 
 /* A size for the medium; a new file gets it too. 0 or -errno. */
@@ -831,6 +850,8 @@ static int open_file(struct file *f, const struct vssd_file_config *c, struct st
 		return ret;
 	if (S_ISBLK(st->st_mode) && ioctl(f->fd, BLKSSZGET, &sector))
 		return -errno;
+	/* No page that nobody asked for: it would outlive a write past the page cache. */
+	posix_fadvise(f->fd, 0, 0, POSIX_FADV_RANDOM);
 	f->clear_align = sector;
 	f->page = sysconf(_SC_PAGESIZE);
 	while (f->page < (uint32_t)st->st_blksize)

@@ -59,6 +59,11 @@ struct vssd_home {
 
 /* ---- what the core asks for ----------------------------------------------------------------- */
 
+static void wake(struct vssd_home *home, uint32_t worker)
+{
+	eventfd_write(home->wake[worker], 1);
+}
+
 static void *env_alloc(void *ctx, size_t size)
 {
 	return calloc(1, size);
@@ -82,6 +87,16 @@ static struct vssd_media *env_media_create(void *ctx, uint64_t size)
 	const struct vssd_home *home = ctx;
 
 	return vssd_ram_create(size, home->workers > 1, home->volatile_ram);
+}
+
+/* As a ringer does, and by the same barriers: see above. */
+static void env_wake(void *ctx, uint32_t worker)
+{
+	struct vssd_home *home = ctx;
+
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (SNV_LOAD_RELAXED(&home->thread[worker].asleep))
+		wake(home, worker);
 }
 
 /* The first range that ends beyond @addr: its index, or home->ranges. */
@@ -192,11 +207,6 @@ int vssd_home_unmap(struct vssd_home *home, void *va, size_t length)
 
 /* ---- threads -------------------------------------------------------------------------------- */
 
-static void wake(struct vssd_home *home, uint32_t worker)
-{
-	eventfd_write(home->wake[worker], 1);
-}
-
 /* Tell those who ring. The barrier is theirs as well as ours. */
 static void say_asleep(struct thread *t, uint32_t asleep)
 {
@@ -269,10 +279,6 @@ static void *work(void *arg)
 	while (!SNV_LOAD_ACQUIRE(&home->stop)) {
 		if (vssd_poll(home->v, t->index)) {
 			idle_since = 0;
-			/* It may have left worker 0 something to do. */
-			if (t->index && SNV_LOAD_RELAXED(&home->thread[0].asleep) &&
-			    !vssd_next_due(home->v, 0))
-				wake(home, 0);
 			continue;
 		}
 		if (!idle_since) {
@@ -434,6 +440,7 @@ static int build(struct vssd_home *home, const struct vssd_spec *spec, const str
 		.free = env_free,
 		.now = env_now,
 		.media_create = env_media_create,
+		.wake = env_wake,
 		.ctx = home,
 	};
 	struct vssd_config config = spec->config;
