@@ -15,6 +15,10 @@ DESTDIR ?=
 SERIES := 6.1 6.12
 KVERS = $(foreach s,$(SERIES),$(shell scripts/kernels.sh version $(s) 2>/dev/null))
 
+# Where a machine lacks these two, as one that only has a GPU does, the virtual SSD does without.
+without = $(if $(shell $(CC) -E -include $(1) -x c /dev/null >/dev/null 2>&1 && echo y),,$(1))
+WITHOUT := $(call without,liburing.h) $(call without,jansson.h)
+
 CPPFLAGS += -Iinclude -Iinclude/uapi -Icore -Ilib -Ivssd -D_GNU_SOURCE
 CFLAGS ?= -O2 -g
 STRICT := -std=gnu11 -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes \
@@ -23,10 +27,12 @@ DEPFLAGS = -MMD -MP
 
 # The library, and within it the virtual SSD: its core, and its home in this process.
 VSSD_SRC := $(wildcard vssd/*.c)
-LIB_SRC := $(wildcard lib/*.c vssd/user/*.c) $(VSSD_SRC)
-LIB_LIBS := -luring -ljansson -lpthread
+LIB_SRC := $(wildcard lib/*.c vssd/user/*.c) $(wildcard gpu/*.c) $(VSSD_SRC)
+LIB_LIBS := $(if $(filter liburing.h,$(WITHOUT)),,-luring) \
+	$(if $(filter jansson.h,$(WITHOUT)),,-ljansson) -lpthread -ldl
+CPPFLAGS += $(patsubst %.h,-Ivssd/user/without/%,$(strip $(WITHOUT)))
 TOOL_SRC := $(wildcard tools/*.c)
-HDRS := $(wildcard include/snvme/*.h include/uapi/snvme/*.h core/*.h vssd/*.h vssd/user/*.h lib/*.h \
+HDRS := $(wildcard gpu/*.h include/snvme/*.h include/snvme/gpu/*.h include/snvme/gpu/impl/*.h include/uapi/snvme/*.h core/*.h vssd/*.h vssd/user/*.h lib/*.h \
 	tools/*.h)
 
 .PHONY: all
@@ -139,6 +145,32 @@ endef
 $(eval $(call unit_rule,gcc,$(CC),))
 $(eval $(call unit_rule,clang-asan,$(CLANG),-fsanitize=address$(comma)undefined -fno-sanitize-recover=all))
 $(eval $(call unit_rule,clang-tsan,$(CLANG),-fsanitize=thread))
+
+# Programs for a machine with an NVIDIA GPU, CUDA, gcc and make, and nothing else.
+NVCC ?= $(or $(shell command -v nvcc 2>/dev/null),/usr/local/cuda/bin/nvcc)
+GPU_ARCH ?= native
+NVCC_FLAGS := -O3 -std=c++17 -arch=$(GPU_ARCH) -lineinfo -Xcompiler -Wall -Itests
+GPU_LIBS := -Xcompiler -pthread $(LIB_LIBS)
+GPU_DEPS := $(HDRS) $(wildcard tests/*.h tests/gpu/*.h vssd/gpu/*.h)
+
+$(B)/gpu/ssd.o: vssd/gpu/ssd.cu $(GPU_DEPS)
+	@mkdir -p $(@D)
+	$(Q)$(NVCC) $(CPPFLAGS) $(NVCC_FLAGS) -c -o $@ $<
+
+$(B)/gpu/%: tests/gpu/%.cu $(GPU_DEPS) $(B)/gpu/ssd.o $(B)/libsnvme.a
+	$(Q)$(NVCC) $(CPPFLAGS) $(NVCC_FLAGS) -o $@ $< $(B)/gpu/ssd.o $(B)/libsnvme.a $(GPU_LIBS)
+
+$(B)/bench-gpu: bench/gpu.cu $(GPU_DEPS) $(B)/gpu/ssd.o $(B)/libsnvme.a
+	$(Q)$(NVCC) $(CPPFLAGS) $(NVCC_FLAGS) -Itests/gpu -o $@ $< $(B)/gpu/ssd.o $(B)/libsnvme.a $(GPU_LIBS)
+
+.PHONY: bench-gpu
+bench-gpu: $(B)/bench-gpu
+	@mkdir -p $(B)/bench
+	$(Q)timeout -k 5 500 $< $(B)/bench/gpu.json
+
+.PHONY: check-gpu
+check-gpu: $(patsubst tests/gpu/%.cu,$(B)/gpu/%,$(wildcard tests/gpu/*.cu))
+	$(Q)for test in $^; do timeout -k 5 300 $$test || exit 1; done
 
 # Fuzzers of the virtual SSD's core. Their seeds are in the tree; what they find more stays in build.
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))

@@ -120,6 +120,168 @@ SNV_FN bool snv_cas32(__u32 *p, __u32 old, __u32 val)
 #endif
 }
 
+/*
+ * Words shared by threads of one GPU, or by threads of this process: as the above, but no farther than
+ * that GPU's memory, which is what makes a release cheap there.
+ */
+#if defined(__CUDA_ARCH__)
+SNV_FN __u32 snv_peer_load(const __u32 *p)
+{
+	__u32 v;
+
+	asm volatile("ld.relaxed.gpu.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
+	return v;
+}
+
+SNV_FN __u32 snv_peer_load_acquire(const __u32 *p)
+{
+	__u32 v;
+
+	asm volatile("ld.acquire.gpu.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
+	return v;
+}
+
+SNV_FN void snv_peer_store(__u32 *p, __u32 v)
+{
+	asm volatile("st.relaxed.gpu.u32 [%0], %1;" : : "l"(p), "r"(v) : "memory");
+}
+
+SNV_FN void snv_peer_store_release(__u32 *p, __u32 v)
+{
+	asm volatile("st.release.gpu.u32 [%0], %1;" : : "l"(p), "r"(v) : "memory");
+}
+
+SNV_FN bool snv_peer_cas_acquire(__u32 *p, __u32 old, __u32 val)
+{
+	__u32 seen;
+
+	asm volatile("atom.acquire.gpu.cas.b32 %0, [%1], %2, %3;"
+		     : "=r"(seen) : "l"(p), "r"(old), "r"(val) : "memory");
+	return seen == old;
+}
+
+SNV_FN __u32 snv_peer_add(__u32 *p, __u32 n)
+{
+	__u32 old;
+
+	asm volatile("atom.relaxed.gpu.add.u32 %0, [%1], %2;"
+		     : "=r"(old) : "l"(p), "r"(n) : "memory");
+	return old;
+}
+
+SNV_FN __u32 snv_peer_add_acquire(__u32 *p, __u32 n)
+{
+	__u32 old;
+
+	asm volatile("atom.acquire.gpu.add.u32 %0, [%1], %2;"
+		     : "=r"(old) : "l"(p), "r"(n) : "memory");
+	return old;
+}
+
+SNV_FN __u64 snv_peer_add64(__u64 *p, __u64 n)
+{
+	__u64 old;
+
+	asm volatile("atom.acq_rel.gpu.add.u64 %0, [%1], %2;"
+		     : "=l"(old) : "l"(p), "l"(n) : "memory");
+	return old;
+}
+
+SNV_FN __u64 snv_peer_load64(const __u64 *p)
+{
+	__u64 v;
+
+	asm volatile("ld.relaxed.gpu.u64 %0, [%1];" : "=l"(v) : "l"(p) : "memory");
+	return v;
+}
+
+SNV_FN void snv_peer_store64(__u64 *p, __u64 v)
+{
+	asm volatile("st.relaxed.gpu.u64 [%0], %1;" : : "l"(p), "l"(v) : "memory");
+}
+
+SNV_FN bool snv_peer_cas64(__u64 *p, __u64 old, __u64 val)
+{
+	__u64 seen;
+
+	asm volatile("atom.relaxed.gpu.cas.b64 %0, [%1], %2, %3;"
+		     : "=l"(seen) : "l"(p), "l"(old), "l"(val) : "memory");
+	return seen == old;
+}
+
+/*
+ * A lane that loads, or stores, several words acquires, or releases, for all of them at once: to acquire for
+ * each would make every load wait for the one before. snv_peer_look() and snv_cqe_look_dw3(), then
+ * snv_looked(); snv_peer_cas_looked() after that releases, too. Elsewhere each access has its own
+ * ordering, which is what ThreadSanitizer sees.
+ */
+SNV_FN void snv_looked(void)
+{
+	asm volatile("fence.acq_rel.gpu;" : : : "memory");
+}
+
+/* A doorbell store of ours before those of who gets to know what is stored next. */
+SNV_FN void snv_doorbell_order(void)
+{
+	asm volatile("fence.acq_rel.sys;" : : : "memory");
+}
+
+SNV_FN __u32 snv_cqe_look_dw3(const __le32 *dw3)
+{
+	return snv_cuda_ld_relaxed((const __u32 *)dw3);
+}
+#define snv_peer_look(p)		snv_peer_load(p)
+
+SNV_FN bool snv_peer_cas_looked(__u32 *p, __u32 old, __u32 val)
+{
+	__u32 seen;
+
+	asm volatile("atom.relaxed.gpu.cas.b32 %0, [%1], %2, %3;"
+		     : "=r"(seen) : "l"(p), "r"(old), "r"(val) : "memory");
+	return seen == old;
+}
+
+/* Releases also what was stored to doorbells, so that the next one's store comes after it. */
+SNV_FN __u32 snv_peer_add_release(__u32 *p, __u32 n)
+{
+	__u32 old;
+
+	asm volatile("atom.release.sys.add.u32 %0, [%1], %2;"
+		     : "=r"(old) : "l"(p), "r"(n) : "memory");
+	return old;
+}
+#elif !defined(__KERNEL__)
+#define snv_peer_load(p)		__atomic_load_n(p, __ATOMIC_RELAXED)
+#define snv_peer_load_acquire(p)	__atomic_load_n(p, __ATOMIC_ACQUIRE)
+#define snv_peer_store(p, v)		__atomic_store_n(p, v, __ATOMIC_RELAXED)
+#define snv_peer_store_release(p, v)	__atomic_store_n(p, v, __ATOMIC_RELEASE)
+#define snv_peer_add(p, n)		__atomic_fetch_add(p, n, __ATOMIC_RELAXED)
+#define snv_peer_add_acquire(p, n)	__atomic_fetch_add(p, n, __ATOMIC_ACQUIRE)
+#define snv_peer_add_release(p, n)	__atomic_fetch_add(p, n, __ATOMIC_RELEASE)
+#define snv_peer_add64(p, n)		__atomic_fetch_add(p, n, __ATOMIC_ACQ_REL)
+#define snv_peer_load64(p)		__atomic_load_n(p, __ATOMIC_RELAXED)
+#define snv_peer_store64(p, v)		__atomic_store_n(p, v, __ATOMIC_RELEASE)
+#define snv_peer_look(p)		__atomic_load_n(p, __ATOMIC_ACQUIRE)
+#define snv_looked()			((void)0)
+#define snv_doorbell_order()		((void)0)
+#define snv_cqe_look_dw3(dw3)		snv_cqe_load_dw3(dw3)
+
+SNV_FN bool snv_peer_cas_looked(__u32 *p, __u32 old, __u32 val)
+{
+	return __atomic_compare_exchange_n(p, &old, val, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+}
+
+SNV_FN bool snv_peer_cas64(__u64 *p, __u64 old, __u64 val)
+{
+	return __atomic_compare_exchange_n(p, &old, val, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+SNV_FN bool snv_peer_cas_acquire(__u32 *p, __u32 old, __u32 val)
+{
+	return __atomic_compare_exchange_n(p, &old, val, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+#endif
+
 /* One turn of a wait loop. */
 SNV_FN void snv_cpu_relax(void)
 {

@@ -229,7 +229,7 @@ static const struct snvme_transport attach_ops = {
 };
 
 /* Attach to the driver's @controller, "nvme0". On success ctrl->ops and ctrl->priv are set. */
-int snvme_attach_open(struct snvme_ctrl *ctrl, const char *controller)
+int snvme_attach_open(struct snvme_ctrl *ctrl, const void *controller)
 {
 	struct snvme_attach arg = { .size = sizeof(arg) };
 	struct snvme_info info = { .size = sizeof(info) };
@@ -238,7 +238,7 @@ int snvme_attach_open(struct snvme_ctrl *ctrl, const char *controller)
 
 	if (!a)
 		return -ENOMEM;
-	snprintf(a->device, sizeof(a->device), "/dev/%s", controller);
+	snprintf(a->device, sizeof(a->device), "/dev/%s", (const char *)controller);
 	a->fd = open("/dev/snvme", O_RDWR | O_CLOEXEC);
 	if (a->fd < 0) {
 		ret = errno == ENOENT || errno == ENODEV ? -ENXIO : -errno;

@@ -649,6 +649,32 @@ static int own_mem_unmap(struct snvme_ctrl *ctrl, struct snvme_mem *mem)
 	return 0;
 }
 
+/* Its handle. */
+static uint32_t ring_add(struct own *own, struct ring *ring)
+{
+	uint32_t handle;
+
+	pthread_mutex_lock(&own->map_lock);
+	handle = ring->handle = ++own->last_ring;
+	ring->next = own->rings;
+	own->rings = ring;
+	pthread_mutex_unlock(&own->map_lock);
+	return handle;
+}
+
+static void ring_remove(struct own *own, uint32_t handle)
+{
+	struct ring **at, *ring;
+
+	pthread_mutex_lock(&own->map_lock);
+	for (at = &own->rings; (*at)->handle != handle; at = &(*at)->next)
+		;
+	ring = *at;
+	*at = ring->next;
+	pthread_mutex_unlock(&own->map_lock);
+	free(ring);
+}
+
 static int own_ring_alloc(struct snvme_ctrl *ctrl, size_t length, void **va, uint32_t *handle)
 {
 	struct own *own = ctrl->priv;
@@ -663,11 +689,7 @@ static int own_ring_alloc(struct snvme_ctrl *ctrl, size_t length, void **va, uin
 	ret = own->bus->ops->map(own->bus, *va, length, &ring->dma);
 	if (ret)
 		goto out_pages;
-	pthread_mutex_lock(&own->map_lock);
-	*handle = ring->handle = ++own->last_ring;
-	ring->next = own->rings;
-	own->rings = ring;
-	pthread_mutex_unlock(&own->map_lock);
+	*handle = ring_add(own, ring);
 	return 0;
 out_pages:
 	munmap(*va, length);
@@ -679,17 +701,56 @@ out_free:
 static void own_ring_free(struct snvme_ctrl *ctrl, size_t length, void *va, uint32_t handle)
 {
 	struct own *own = ctrl->priv;
-	struct ring **at, *ring;
 
 	own->bus->ops->unmap(own->bus, va, length);
 	munmap(va, length);
-	pthread_mutex_lock(&own->map_lock);
-	for (at = &own->rings; (*at)->handle != handle; at = &(*at)->next)
-		;
-	ring = *at;
-	*at = ring->next;
-	pthread_mutex_unlock(&own->map_lock);
-	free(ring);
+	ring_remove(own, handle);
+}
+
+static int own_far_map(struct snvme_ctrl *ctrl, uint64_t va, size_t length, uint64_t *dma,
+		       uint32_t *handle)
+{
+	struct own *own = ctrl->priv;
+	struct ring *ring;
+	int ret;
+
+	if (!own->bus->ops->map_far)
+		return -EOPNOTSUPP;
+	ring = calloc(1, sizeof(*ring));
+	if (!ring)
+		return -ENOMEM;
+	ret = own->bus->ops->map_far(own->bus, (void *)(uintptr_t)va, length, &ring->dma);
+	if (ret) {
+		free(ring);
+		return ret;
+	}
+	*dma = ring->dma;
+	*handle = ring_add(own, ring);
+	return 0;
+}
+
+static void own_far_unmap(struct snvme_ctrl *ctrl, uint64_t va, size_t length, uint32_t handle)
+{
+	struct own *own = ctrl->priv;
+
+	own->bus->ops->unmap_far(own->bus, (void *)(uintptr_t)va, length);
+	ring_remove(own, handle);
+}
+
+static uint64_t own_far_doorbell(struct snvme_ctrl *ctrl, const uint32_t *mmio)
+{
+	const struct snvme_bus *bus = ((struct own *)ctrl->priv)->bus;
+
+	return bus->far_doorbells ?
+	       bus->far_doorbells + (uintptr_t)mmio - (uintptr_t)bus->doorbells : 0;
+}
+
+static void own_awake(struct snvme_ctrl *ctrl, int change)
+{
+	struct own *own = ctrl->priv;
+
+	if (own->bus->ops->awake)
+		own->bus->ops->awake(own->bus, change);
 }
 
 static uint64_t ring_dma(struct own *own, uint32_t handle)
@@ -1021,6 +1082,10 @@ static const struct snvme_transport own_ops = {
 	.events = own_events,
 	.tracing = own_tracing,
 	.trace_sqe = own_trace_sqe,
+	.awake = own_awake,
+	.far_map = own_far_map,
+	.far_unmap = own_far_unmap,
+	.far_doorbell = own_far_doorbell,
 };
 
 /* What a bring-up needs and a reset keeps. */

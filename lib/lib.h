@@ -44,6 +44,12 @@ struct snvme_bus;
  * @events: take note of asynchronous events that have come
  * @tracing: the word that tells whether to call @trace_sqe; NULL: never
  * @trace_sqe: called by who has written an entry and has not rung yet
+ * @awake: +1: somebody is going to ring doorbells who cannot end a sleep; -1: not any more
+ * @far_map: make memory of a GPU, whole pages at unified address @va, reachable, contiguous for the
+ *	controller; @handle is as ring_alloc's. NULL: not this way
+ * @far_unmap: undo it
+ * @far_doorbell: the unified address by which a GPU rings the doorbell at @mmio; 0: that of the page,
+ *	once it is registered with the GPU's driver
  */
 struct snvme_transport {
 	void (*close)(struct snvme_ctrl *ctrl);
@@ -65,6 +71,11 @@ struct snvme_transport {
 	void (*events)(struct snvme_ctrl *ctrl);
 	const uint32_t *(*tracing)(struct snvme_ctrl *ctrl);
 	void (*trace_sqe)(struct snvme_ctrl *ctrl, uint16_t qid, uint16_t cid);
+	void (*awake)(struct snvme_ctrl *ctrl, int change);
+	int (*far_map)(struct snvme_ctrl *ctrl, uint64_t va, size_t length, uint64_t *dma,
+		       uint32_t *handle);
+	void (*far_unmap)(struct snvme_ctrl *ctrl, uint64_t va, size_t length, uint32_t handle);
+	uint64_t (*far_doorbell)(struct snvme_ctrl *ctrl, const uint32_t *mmio);
 };
 
 /**
@@ -76,6 +87,8 @@ struct snvme_transport {
  * @asleep, @wake: as in struct snvme_transport; @asleep may be NULL
  * @pump: let a controller without threads work; false when there was nothing to do. May be NULL
  * @trace_sqe: as in struct snvme_transport; NULL where the bus has no tracing
+ * @awake: likewise; may be NULL
+ * @map_far, @unmap_far: as @map and @unmap, for memory of a GPU; may be NULL
  * @close: the last call; the controller reaches no memory afterwards
  */
 struct snvme_bus_ops {
@@ -87,6 +100,9 @@ struct snvme_bus_ops {
 	void (*wake)(struct snvme_bus *bus, uint16_t cqid);
 	bool (*pump)(struct snvme_bus *bus);
 	void (*trace_sqe)(struct snvme_bus *bus, uint16_t qid, uint16_t cid);
+	void (*awake)(struct snvme_bus *bus, int change);
+	int (*map_far)(struct snvme_bus *bus, void *va, size_t length, uint64_t *dma);
+	void (*unmap_far)(struct snvme_bus *bus, void *va, size_t length);
 	void (*close)(struct snvme_bus *bus);
 };
 
@@ -97,6 +113,7 @@ struct snvme_bus_ops {
  * @doorbells: the registers from 1000h on
  * @queues: I/O queues of each kind to ask for
  * @tracing: as in struct snvme_transport
+ * @far_doorbells: the unified address at which a GPU has the doorbells of I/O queues, if it has its own
  */
 struct snvme_bus {
 	const struct snvme_bus_ops *ops;
@@ -104,6 +121,7 @@ struct snvme_bus {
 	void *doorbells;
 	uint32_t queues;
 	const uint32_t *tracing;
+	uint64_t far_doorbells;
 };
 
 /**
@@ -295,8 +313,18 @@ static inline bool snvme_sleeps(const uint32_t *asleep)
 	return SNV_LOAD_RELAXED(asleep) != 0;
 }
 
-int snvme_attach_open(struct snvme_ctrl *ctrl, const char *controller);
-int snvme_vssd_open(struct snvme_ctrl *ctrl, const char *spec);
+/*
+ * Make a handle: @reach sets ctrl->ops and ctrl->priv, or fails and leaves nothing behind. @nsid: as it
+ * was named, or 0.
+ */
+int snvme_open_by(int (*reach)(struct snvme_ctrl *ctrl, const void *arg), const void *arg,
+		  uint32_t nsid, struct snvme_ctrl **out);
+int snvme_attach_open(struct snvme_ctrl *ctrl, const void *controller);
+int snvme_vssd_open(struct snvme_ctrl *ctrl, const void *spec);
+/* As snvme_open("vssd:..."), but what @server does is done by it. @far_doorbells: see struct snvme_bus. */
+struct vssd_server;
+int snvme_vssd_open_served(const char *spec, const struct vssd_server *server,
+			   uint64_t far_doorbells, struct snvme_ctrl **out);
 /* What follows "vssd:" or "vssdN:" in a name, and the namespace named, 0 for none; NULL: no such name. */
 const char *snvme_vssd_spec(const char *name, uint32_t *nsid);
 /* Bring up the controller behind @bus, which is closed on failure too. Sets ctrl->ops. */

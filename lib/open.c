@@ -244,21 +244,16 @@ out:
 	return ret;
 }
 
-SNVME_API int snvme_open(const char *name, struct snvme_ctrl **out)
+int snvme_open_by(int (*reach)(struct snvme_ctrl *ctrl, const void *arg), const void *arg,
+		  uint32_t nsid, struct snvme_ctrl **out)
 {
-	char controller[32];
-	struct snvme_ctrl *ctrl;
-	uint32_t nsid;
-	const char *vssd = snvme_vssd_spec(name, &nsid);
-	int ret = vssd ? 0 : resolve(name, controller, sizeof(controller), &nsid);
+	struct snvme_ctrl *ctrl = calloc(1, sizeof(*ctrl));
+	int ret;
 
-	if (ret)
-		return ret;
-	ctrl = calloc(1, sizeof(*ctrl));
 	if (!ctrl)
 		return -ENOMEM;
 	pthread_mutex_init(&ctrl->lock, NULL);
-	ret = vssd ? snvme_vssd_open(ctrl, vssd) : snvme_attach_open(ctrl, controller);
+	ret = reach(ctrl, arg);
 	if (ret) {
 		pthread_mutex_destroy(&ctrl->lock);
 		free(ctrl);
@@ -271,6 +266,19 @@ SNVME_API int snvme_open(const char *name, struct snvme_ctrl **out)
 	}
 	*out = ctrl;
 	return 0;
+}
+
+SNVME_API int snvme_open(const char *name, struct snvme_ctrl **out)
+{
+	char controller[32];
+	uint32_t nsid;
+	const char *vssd = snvme_vssd_spec(name, &nsid);
+	int ret;
+
+	if (vssd)
+		return snvme_open_by(snvme_vssd_open, vssd, nsid, out);
+	ret = resolve(name, controller, sizeof(controller), &nsid);
+	return ret ? ret : snvme_open_by(snvme_attach_open, controller, nsid, out);
 }
 
 SNVME_API void snvme_close(struct snvme_ctrl *ctrl)

@@ -62,6 +62,22 @@ static void vssd_trace_entry(struct snvme_bus *bus, uint16_t qid, uint16_t cid)
 	vssd_trace_sqe(vssd_home_ctrl(home_of(bus)), qid, cid);
 }
 
+static void vssd_awake(struct snvme_bus *bus, int change)
+{
+	vssd_home_awake(home_of(bus), change);
+}
+
+static int vssd_map_far(struct snvme_bus *bus, void *va, size_t length, uint64_t *dma)
+{
+	*dma = (uintptr_t)va;
+	return vssd_home_map_device(home_of(bus), va, length);
+}
+
+static void vssd_unmap_far(struct snvme_bus *bus, void *va, size_t length)
+{
+	vssd_home_unmap_device(home_of(bus), va, length);
+}
+
 static void vssd_close(struct snvme_bus *bus)
 {
 	vssd_home_close(home_of(bus));
@@ -77,18 +93,27 @@ static const struct snvme_bus_ops vssd_bus_ops = {
 	.wake = vssd_wake,
 	.pump = vssd_pump,
 	.trace_sqe = vssd_trace_entry,
+	.awake = vssd_awake,
+	.map_far = vssd_map_far,
+	.unmap_far = vssd_unmap_far,
 	.close = vssd_close,
 };
 
-/* @spec: what follows "vssd:". */
-int snvme_vssd_open(struct snvme_ctrl *ctrl, const char *spec)
+struct opening {
+	const char *spec;
+	const struct vssd_server *server;
+	uint64_t far_doorbells;
+};
+
+static int open_served(struct snvme_ctrl *ctrl, const void *arg)
 {
+	const struct opening *opening = arg;
 	struct vssd_bus *bus = calloc(1, sizeof(*bus));
 	int ret;
 
 	if (!bus)
 		return -ENOMEM;
-	ret = vssd_home_open(spec, &bus->home, NULL, 0);
+	ret = vssd_home_open(opening->spec, opening->server, &bus->home, NULL, 0);
 	if (ret) {
 		free(bus);
 		return ret;
@@ -98,7 +123,23 @@ int snvme_vssd_open(struct snvme_ctrl *ctrl, const char *spec)
 	bus->bus.doorbells = vssd_home_doorbells(bus->home);
 	bus->bus.queues = VSSD_MAX_QUEUES;
 	bus->bus.tracing = vssd_tracing(vssd_home_subsystem(bus->home));
+	bus->bus.far_doorbells = opening->far_doorbells;
 	return snvme_own_open(ctrl, &bus->bus);
+}
+
+int snvme_vssd_open(struct snvme_ctrl *ctrl, const void *spec)
+{
+	struct opening opening = { .spec = spec };
+
+	return open_served(ctrl, &opening);
+}
+
+int snvme_vssd_open_served(const char *spec, const struct vssd_server *server,
+			   uint64_t far_doorbells, struct snvme_ctrl **out)
+{
+	struct opening opening = { spec, server, far_doorbells };
+
+	return snvme_open_by(open_served, &opening, 0, out);
 }
 
 SNVME_API int snvme_vssd_check(const char *name, char *why, size_t size)

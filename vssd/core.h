@@ -36,8 +36,9 @@
 #define VSSD_COPY_MSRC		127	/* source ranges, zero-based */
 #define VSSD_NLBAF		4	/* 512, 512 + 8, 4096, 4096 + 8 */
 
-/* Memory of the host, in pieces. */
+/* Memory of the host, in pieces. @far: for media only, perhaps out of the CPU's reach. */
 struct vssd_segs {
+	bool far;
 	struct vssd_seg *seg;		/* inl, or allocated with cap entries and kept */
 	uint32_t n;
 	uint32_t cap;
@@ -130,6 +131,7 @@ struct vssd_cq {
 	uint32_t *db;			/* head doorbell, in the host's reach */
 	uint32_t *shadow;		/* Doorbell Buffer Config: NULL without */
 	uint32_t *eventidx;
+	uint64_t addr;			/* of the ring, as the host said it */
 	uint32_t entries;
 	uint32_t head;			/* last valid head seen */
 	uint32_t tail;
@@ -175,7 +177,7 @@ struct vssd_arb {
 	uint32_t credit[4];		/* commands left in this round of WRR */
 };
 
-/* Host memory that a worker has met: it holds until vssd_forget(). */
+/* Host memory that a worker has met, for media only: it holds until vssd_forget(). */
 struct vssd_known {
 	const struct vssd_ctrl *ctrl;
 	uint64_t addr;
@@ -522,6 +524,8 @@ static inline bool vssd_ctrl_runs(const struct vssd_ctrl *ctrl)
 
 /* Host memory or CMB at DMA address @addr: as vssd_host.translate. */
 void *vssd_translate(struct vssd_ctrl *ctrl, uint64_t addr, size_t *length);
+/* Likewise, for media only: as vssd_host.translate_data. */
+void *vssd_translate_data(struct vssd_ctrl *ctrl, uint64_t addr, size_t *length);
 
 /* Translations that workers remember are void. Stopped. */
 void vssd_forget(struct vssd *v);
@@ -578,6 +582,8 @@ void vssd_media_ended(struct vssd_cmd *cmd);
  * read once. Return: 0 or a status.
  */
 int vssd_map_data(struct vssd_cmd *cmd, uint64_t length, bool to_host);
+/* Likewise, but cmd->data is for a medium alone: the CPU may not be able to touch it. */
+int vssd_map_far(struct vssd_cmd *cmd, uint64_t length, bool to_host);
 /* Likewise separate metadata, in cmd->meta, as MPTR and PSDT say. */
 int vssd_map_meta(struct vssd_cmd *cmd, uint64_t length);
 /* Between @segs, from byte @at of them on, and @buf. Bit buckets swallow, and give zeros. */
@@ -729,7 +735,7 @@ static inline void vssd_trace(struct vssd_worker *w, enum vssd_step step,
 
 char *vssd_learn(struct vssd_worker *w, struct vssd_ctrl *ctrl, uint64_t addr, size_t length);
 
-/* @length bytes of host memory at @addr, if they are contiguous; else NULL. Worker. */
+/* @length bytes of host memory at @addr, for media only, if they are contiguous; else NULL. Worker. */
 static inline char *vssd_known(struct vssd_worker *w, struct vssd_ctrl *ctrl, uint64_t addr,
 			       size_t length)
 {

@@ -333,7 +333,8 @@ static bool cmb_misplaced(const struct vssd_ctrl *ctrl, uint64_t cmbmsc)
 	       (cmbmsc & SNV_CMBMSC_CBA) > UINT64_MAX - (ctrl->config.cmb_size - 1);
 }
 
-void *vssd_translate(struct vssd_ctrl *ctrl, uint64_t addr, size_t *length)
+/* What is at @addr of the controller memory buffer, or NULL. */
+static void *cmb_at(const struct vssd_ctrl *ctrl, uint64_t addr, size_t *length)
 {
 	const uint64_t enabled = SNV_CMBMSC_CRE | SNV_CMBMSC_CMSE;
 
@@ -346,7 +347,24 @@ void *vssd_translate(struct vssd_ctrl *ctrl, uint64_t addr, size_t *length)
 			return (char *)ctrl->host.cmb + at;
 		}
 	}
-	return ctrl->host.translate(ctrl->host.ctx, addr, length);
+	return NULL;
+}
+
+void *vssd_translate(struct vssd_ctrl *ctrl, uint64_t addr, size_t *length)
+{
+	void *va = cmb_at(ctrl, addr, length);
+
+	return va ? va : ctrl->host.translate(ctrl->host.ctx, addr, length);
+}
+
+void *vssd_translate_data(struct vssd_ctrl *ctrl, uint64_t addr, size_t *length)
+{
+	void *va;
+
+	if (!ctrl->host.translate_data)
+		return vssd_translate(ctrl, addr, length);
+	va = cmb_at(ctrl, addr, length);
+	return va ? va : ctrl->host.translate_data(ctrl->host.ctx, addr, length);
 }
 
 /* ---- registers ------------------------------------------------------------------------------- */

@@ -52,7 +52,8 @@ static int add_range(struct vssd_ctrl *ctrl, struct vssd_segs *segs, uint64_t ad
 {
 	while (length) {
 		size_t part = length;
-		void *va = vssd_translate(ctrl, addr, &part);
+		void *va = segs->far ? vssd_translate_data(ctrl, addr, &part) :
+				       vssd_translate(ctrl, addr, &part);
 
 		if (!va)
 			return SNV_SC_DATA_XFER_ERROR;
@@ -285,7 +286,7 @@ char *vssd_learn(struct vssd_worker *w, struct vssd_ctrl *ctrl, uint64_t addr, s
 
 	if (most < length)
 		return NULL;
-	va = vssd_translate(ctrl, addr, &most);
+	va = vssd_translate_data(ctrl, addr, &most);
 	if (!va || most < length)
 		return NULL;
 	*known = (struct vssd_known){ .ctrl = ctrl, .addr = addr, .length = most, .va = va };
@@ -306,14 +307,16 @@ static inline bool map_one(struct vssd_cmd *cmd, uint64_t length)
 	return cmd->data.seg[0].va;
 }
 
-int vssd_map_data(struct vssd_cmd *cmd, uint64_t length, bool to_host)
+static int map(struct vssd_cmd *cmd, uint64_t length, bool to_host, bool far)
 {
 	uint8_t psdt = cmd->sqe.flags & SNV_SQE_PSDT;
 	struct snv_sgl_desc desc;
 	int ret;
 
 	cmd->length = length;
-	if (!psdt && length && map_one(cmd, length))
+	cmd->data.far = far;
+	/* What workers remember is for media. */
+	if (far && !psdt && length && map_one(cmd, length))
 		goto out;
 	cmd->data.n = 0;
 	if (!psdt) {
@@ -329,6 +332,16 @@ int vssd_map_data(struct vssd_cmd *cmd, uint64_t length, bool to_host)
 out:
 	vssd_trace(cmd->worker, VSSD_STEP_MAP, cmd, cmd->data.n);
 	return 0;
+}
+
+int vssd_map_data(struct vssd_cmd *cmd, uint64_t length, bool to_host)
+{
+	return map(cmd, length, to_host, false);
+}
+
+int vssd_map_far(struct vssd_cmd *cmd, uint64_t length, bool to_host)
+{
+	return map(cmd, length, to_host, true);
 }
 
 int vssd_map_meta(struct vssd_cmd *cmd, uint64_t length)

@@ -66,7 +66,7 @@ static inline int may_read(struct vssd_cmd *cmd)
 	return ns->csi == VSSD_CSI_ZNS ? vssd_zone_read(cmd) : 0;
 }
 
-/* Map the host's memory for the range of cmd->u. */
+/* Map the host's memory for the range of cmd->u, for us to read or write. */
 static int map_host(struct vssd_cmd *cmd, bool to_host)
 {
 	const struct vssd_ns *ns = cmd->ns;
@@ -353,7 +353,7 @@ static inline int read_step(struct vssd_cmd *cmd)
 		return status;
 	if (__builtin_expect(ns->ms, 0))
 		return read_indirectly(cmd);
-	status = vssd_map_data(cmd, host_bytes(cmd, cmd->u.nlb), true);
+	status = vssd_map_far(cmd, host_bytes(cmd, cmd->u.nlb), true);
 	if (status)
 		return status;
 	if (__builtin_expect(has_bit_bucket(cmd), 0))
@@ -412,7 +412,8 @@ static int prepare_special_write(struct vssd_cmd *cmd)
 	if (!status && append)
 		status = check_remap(cmd);
 	if (!status)
-		status = map_host(cmd, false);
+		status = ns->ms ? map_host(cmd, false) :
+				  vssd_map_far(cmd, host_bytes(cmd, cmd->u.nlb), false);
 	if (!status && ns->ms)
 		status = bounce_write(cmd);
 	if (!status && ns->csi == VSSD_CSI_ZNS)
@@ -435,7 +436,7 @@ static inline int prepare_write(struct vssd_cmd *cmd)
 		return SNV_SC_INVALID_FIELD;
 	if (__builtin_expect(ns->ms || ns->csi == VSSD_CSI_ZNS, 0))
 		return prepare_special_write(cmd);
-	return vssd_map_data(cmd, host_bytes(cmd, cmd->u.nlb), false);
+	return vssd_map_far(cmd, host_bytes(cmd, cmd->u.nlb), false);
 }
 
 /* @write is prepared; @cmd, itself or the first of its pair, waits for the medium. */

@@ -149,11 +149,13 @@ int vssd_cq_create(struct vssd_ctrl *ctrl, uint16_t qid, uint32_t entries, uint6
 
 	if (!cq)
 		return SNV_SC_INTERNAL;
-	ret = ring_map(ctrl, &cq->ring, addr, entries, 4, contiguous);
+	ret = qid && ctrl->host.serve ? (contiguous ? 0 : SNV_SC_INVALID_FIELD) :
+	      ring_map(ctrl, &cq->ring, addr, entries, 4, contiguous);
 	if (ret) {
 		vssd_free(v, cq, sizeof(*cq));
 		return ret;
 	}
+	cq->addr = addr;
 	cq->ctrl = ctrl;
 	cq->worker = v->worker[qid % v->workers];
 	cq->db = doorbell(ctrl, ctrl->host.doorbells, 2 * qid + 1);
@@ -174,6 +176,24 @@ int vssd_cq_create(struct vssd_ctrl *ctrl, uint16_t qid, uint32_t entries, uint6
 	return 0;
 }
 
+/* A queue whose commands the home carries out: 0 or a status. */
+static int serve_elsewhere(struct vssd_ctrl *ctrl, uint16_t qid, uint32_t entries, uint64_t addr,
+			   struct vssd_cq *cq)
+{
+	const struct vssd_served queue = {
+		.sqid = qid,
+		.cqid = cq->qid,
+		.sq_entries = entries,
+		.cq_entries = cq->entries,
+		.sq_addr = addr,
+		.cq_addr = cq->addr,
+	};
+
+	if (addr & ((1ULL << ctrl->page_shift) - 1))
+		return SNV_SC_PRP_INVALID_OFFSET;
+	return !cq->sqs && ctrl->host.serve(ctrl->host.ctx, &queue) ? 0 : SNV_SC_INTERNAL;
+}
+
 int vssd_sq_create(struct vssd_ctrl *ctrl, uint16_t qid, uint32_t entries, uint64_t addr,
 		   bool contiguous, uint8_t prio, struct vssd_cq *cq)
 {
@@ -183,7 +203,11 @@ int vssd_sq_create(struct vssd_ctrl *ctrl, uint16_t qid, uint32_t entries, uint6
 
 	if (!sq)
 		return SNV_SC_INTERNAL;
-	ret = ring_map(ctrl, &sq->ring, addr, entries, 6, contiguous);
+	if (qid && ctrl->host.serve)
+		ret = contiguous ? serve_elsewhere(ctrl, qid, entries, addr, cq) :
+				   SNV_SC_INVALID_FIELD;
+	else
+		ret = ring_map(ctrl, &sq->ring, addr, entries, 6, contiguous);
 	if (ret) {
 		vssd_free(v, sq, sizeof(*sq));
 		return ret;
@@ -202,7 +226,9 @@ int vssd_sq_create(struct vssd_ctrl *ctrl, uint16_t qid, uint32_t entries, uint6
 	sq->prio = prio;
 	cq->sqs++;
 	ctrl->sq[qid] = sq;
-	if (qid) {
+	if (qid)
+		ctrl->n_sq++;
+	if (qid && !ctrl->host.serve) {
 		struct vssd_sq **turn = &ctrl->arb[sq->worker->index].class[prio];
 
 		if (*turn) {
@@ -212,7 +238,6 @@ int vssd_sq_create(struct vssd_ctrl *ctrl, uint16_t qid, uint32_t entries, uint6
 			sq->next = sq;
 			*turn = sq;
 		}
-		ctrl->n_sq++;
 	}
 	return 0;
 }
@@ -221,7 +246,9 @@ void vssd_sq_free(struct vssd_sq *sq)
 {
 	struct vssd_ctrl *ctrl = sq->ctrl;
 
-	if (sq->qid) {
+	if (sq->qid && ctrl->host.serve) {
+		ctrl->host.unserve(ctrl->host.ctx, sq->qid);
+	} else if (sq->qid) {
 		struct vssd_sq **turn = &ctrl->arb[sq->worker->index].class[sq->prio];
 		struct vssd_sq *before = sq;
 
@@ -230,8 +257,9 @@ void vssd_sq_free(struct vssd_sq *sq)
 		before->next = sq->next;
 		if (*turn == sq)
 			*turn = sq->next == sq ? NULL : sq->next;
-		ctrl->n_sq--;
 	}
+	if (sq->qid)
+		ctrl->n_sq--;
 	sq->cq->sqs--;
 	ctrl->sq[sq->qid] = NULL;
 	ring_free(ctrl->v, &sq->ring);

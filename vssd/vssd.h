@@ -51,20 +51,40 @@ struct vssd_env {
 	void *ctx;
 };
 
+/* A queue pair for vssd_host.serve: identifiers, DMA addresses of the rings, their entries. */
+struct vssd_served {
+	uint16_t sqid;
+	uint16_t cqid;
+	uint32_t sq_entries;
+	uint32_t cq_entries;
+	uint64_t sq_addr;
+	uint64_t cq_addr;
+};
+
 /**
  * struct vssd_host - the host side of one controller
  * @translate: memory at DMA address @addr. *@length: in, the bytes wanted; out, how many of them,
  *	at least 1, follow contiguously from the pointer returned. NULL: the host has registered nothing
  *	there. Called with a worker's lock held, from several workers at once. The answer holds until
  *	vssd_unmap() of the memory: it is remembered
+ * @translate_data: likewise, for data that go between this memory and a medium and that nobody looks
+ *	at: it may be memory that only media reach. NULL: none is, and @translate does. Whatever the
+ *	CPU reads or writes itself is asked of @translate: a NULL there ends in Data Transfer Error
  * @irq: raise interrupt @vector; may be NULL. Likewise
+ * @serve: an I/O submission queue was created, with a completion queue of its own: carry out its
+ *	commands from now on. False: there is no room for it. NULL: the core carries them out; else it
+ *	does so with admin commands only, and never looks at the rings and doorbells of I/O queues
+ * @unserve: it is about to be deleted: returns when its rings and memory are touched no more
  * @ctx: passed to each
  * @doorbells: vssd_doorbell_bytes() of memory, zeroed, page aligned: the BAR from 0x1000 on. The host
  *	may write it at any time; polled
  * @cmb: vssd_ctrl_config.cmb_size bytes, page aligned, or NULL: the controller memory buffer
  */
 struct vssd_host {
+	bool (*serve)(void *ctx, const struct vssd_served *queue);
+	void (*unserve)(void *ctx, uint16_t sqid);
 	void *(*translate)(void *ctx, uint64_t addr, size_t *length);
+	void *(*translate_data)(void *ctx, uint64_t addr, size_t *length);
 	void (*irq)(void *ctx, uint32_t vector);
 	void *ctx;
 	void *doorbells;

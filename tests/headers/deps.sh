@@ -31,13 +31,17 @@ none "core includes uapi and the language, nothing else" "$(includes core |
 	grep -Ev ' (linux|asm)/| snvme/(ioctl|nvme)\.h$| (hal|ring|prp|extent)\.h$' |
 	grep -Ev ' (errno|stdbool|string|sched)\.h$')"
 inside='(snvme/(nvme|ioctl)|hal|ring|prp|extent|lib)\.h'
-none "the public header includes nothing of the inside" "$(includes include/snvme | grep -E " $inside")"
+none "the public header includes nothing of the inside" "$(includes include/snvme |
+	grep -v '^include/snvme/gpu/impl/' | grep -E " $inside")"
+none "the GPU's headers include core, uapi and their own" "$(includes include/snvme/gpu |
+	grep -Ev ' (hal|ring|prp|types|warp)\.h$| impl/queue\.h$| snvme/(nvme|ioctl|snvme)\.h$| time\.h$')"
 none "kernel does not know lib" "$(includes kernel | grep -E ' (snvme/snvme|lib|tool)\.h|/lib')"
-none "lib does not know kernel" "$(includes lib | grep -E 'kernel/|tool\.h')"
+none "lib and gpu do not know kernel" "$(includes lib gpu | grep -E 'kernel/|tool\.h')"
 none "tools include the public header and the wire's" "$(includes tools | grep -E " $inside" | grep -v ' snvme/nvme\.h$')"
-none "examples and benchmarks include the public header only" "$(includes examples bench | grep -E " $inside")"
+none "examples and benchmarks include public headers only" "$(includes examples bench |
+	grep -v '^bench/gpu\.cu rig\.h' | grep -E " $inside")"
 none "vssd includes uapi, hal.h and its own" "$(includes vssd | grep -E ' (ring|prp|extent|lib|tool)\.h$| snvme/(snvme|ioctl)\.h$')"
-none "vssd's core is freestanding" "$(includes vssd | grep -v '^vssd/user/' |
+none "vssd's core is freestanding" "$(includes vssd | grep -Ev '^vssd/(user|gpu)/' |
 	grep -Ev ' (core|vssd|hal|linux/types|snvme/nvme|stdbool|stddef|stdint)\.h$')"
 none "lib knows vssd's home alone" "$(includes lib | grep -E ' (core|vssd|user)\.h$| user/user\.h')"
 
@@ -54,14 +58,15 @@ none "core and vssd's core are GPL-2.0-only OR MIT" "$(grep -LE 'GPL-2.0-only OR
 none "uapi has the syscall note" "$(grep -L 'Linux-syscall-note' include/uapi/snvme/*)"
 
 none "no macro without a prefix in an installed header" "$(
-	grep -hoE '^#[[:space:]]*define[[:space:]]+[A-Za-z_0-9]+' include/snvme/*.h include/uapi/snvme/*.h |
+	grep -hoE '^#[[:space:]]*define[[:space:]]+[A-Za-z_0-9]+' include/snvme/*.h include/snvme/gpu/*.h include/snvme/gpu/impl/*.h include/uapi/snvme/*.h |
 		awk '{ print $NF }' | grep -Ev '^(_UAPI_)?SNVM?E?_')"
 none "no type without a prefix in an installed header" "$(
-	grep -hoE '^(struct|enum|union)[[:space:]]+[A-Za-z_0-9]+' include/snvme/*.h include/uapi/snvme/*.h |
+	grep -hoE '^(struct|enum|union)[[:space:]]+[A-Za-z_0-9]+' include/snvme/*.h include/snvme/gpu/*.h include/snvme/gpu/impl/*.h include/uapi/snvme/*.h |
 		awk '{ print $2 }' | grep -Ev '^snvm?e?_')"
-none "no typedef" "$(grep -rnE '^[[:space:]]*typedef' include core vssd)"
+none "no typedef" "$(grep -rnE '^[[:space:]]*typedef' include core vssd --exclude-dir=without)"
 none "the library exports the header's functions, and no other" "$(
-	comm -3 <(grep -oE '\bsnvme_[a-z_]+\(' include/snvme/snvme.h | tr -d '(' | sort -u) \
+	comm -3 <(grep -ohE '\bsnvme_[a-z_]+\(' include/snvme/snvme.h include/snvme/gpu/host.h |
+		tr -d '(' | sort -u | grep -vE '^snvme_gpu_(read|write|flush)$') \
 		<(nm -D --defined-only build/libsnvme.so | awk '$2 == "T" { sub("@.*", "", $3); print $3 }' | sort))"
 echo "1..$n"
 exit $failed

@@ -30,7 +30,7 @@ compile() {
 	"$1" "${@:4}" -Iinclude/uapi -Iinclude -Icore -c -o "$tmp/unit.o" "$tmp/unit.$2"
 }
 
-public=(include/uapi/snvme/*.h include/snvme/*.h)
+public=(include/uapi/snvme/*.h include/snvme/*.h include/snvme/gpu/*.h include/snvme/gpu/impl/*.h)
 core=(core/*.h)
 warn=(-Wall -Wextra -Werror -Wno-unused-function)
 for header in "${public[@]}" "${core[@]}"; do

@@ -111,7 +111,7 @@ static void rig_make(const char *keys)
 
 	memset(&rig, 0, sizeof(rig));
 	snprintf(spec, sizeof(spec), "ram,size=8M%s%s", *keys ? "," : "", keys);
-	if (vssd_home_open(spec, &rig.home, why, sizeof(why))) {
+	if (vssd_home_open(spec, NULL, &rig.home, why, sizeof(why))) {
 		printf("Bail out! %s: %s\n", spec, why);
 		exit(1);
 	}

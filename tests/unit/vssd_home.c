@@ -67,11 +67,11 @@ static void test_open(void)
 	struct vssd_home *home, *second;
 	char spec[256];
 
-	is(vssd_home_open("ram", &home, why, sizeof(why)), -EINVAL, "a spec that is none");
+	is(vssd_home_open("ram", NULL, &home, why, sizeof(why)), -EINVAL, "a spec that is none");
 	ok(strstr(why, "ram: needs a size"), "%s", why);
 	is(vssd_home_check("ram", why, sizeof(why)), -EINVAL, "checked");
 	is(vssd_home_check("ram,size=1M", why, sizeof(why)), 0, "one that is");
-	is(vssd_home_open("ram,size=1M,timing=none,cmb=64K,threads=0", &home, why, sizeof(why)), 0,
+	is(vssd_home_open("ram,size=1M,timing=none,cmb=64K,threads=0", NULL, &home, why, sizeof(why)), 0,
 	   "with a controller memory buffer");
 	ok(vssd_home_cmb(home) && !vssd_home_asleep(home, 1) && vssd_home_subsystem(home),
 	   "which is there; nobody sleeps where there are no threads");
@@ -79,20 +79,20 @@ static void test_open(void)
 	vssd_home_close(home);
 
 	snprintf(spec, sizeof(spec), "file=%s,threads=0", path);
-	is(vssd_home_open(spec, &home, why, sizeof(why)), 0, "a file");
+	is(vssd_home_open(spec, NULL, &home, why, sizeof(why)), 0, "a file");
 	ok(!vssd_home_cmb(home), "without a controller memory buffer");
-	is(vssd_home_open(spec, &second, why, sizeof(why)), -EBUSY, "a file in use");
+	is(vssd_home_open(spec, NULL, &second, why, sizeof(why)), -EBUSY, "a file in use");
 	ok(strstr(why, path) && strstr(why, "in use"), "%s", why);
 	vssd_home_close(home);
-	is(vssd_home_open(spec, &home, NULL, 0), 0, "no longer in use");
+	is(vssd_home_open(spec, NULL, &home, NULL, 0), 0, "no longer in use");
 	vssd_home_close(home);
-	is(vssd_home_open("ram,size=1E,nsid=1", &home, why, sizeof(why)), -EINVAL, "no such suffix");
-	is(vssd_home_open("ram,size=524288T", &home, why, sizeof(why)), -ENOMEM, "half an EiB of memory");
+	is(vssd_home_open("ram,size=1E,nsid=1", NULL, &home, why, sizeof(why)), -EINVAL, "no such suffix");
+	is(vssd_home_open("ram,size=524288T", NULL, &home, why, sizeof(why)), -ENOMEM, "half an EiB of memory");
 	ok(strstr(why, "bytes of memory"), "%s", why);
-	is(vssd_home_open("ram,size=1M,zone_size=2M", &home, why, sizeof(why)), -EINVAL,
+	is(vssd_home_open("ram,size=1M,zone_size=2M", NULL, &home, why, sizeof(why)), -EINVAL,
 	   "a zone larger than the namespace");
 	ok(strstr(why, "namespaces[0]: its size, zones or format"), "%s", why);
-	is(vssd_home_open("ram,size=16M,lba=4096,zone_size=1M,max_open=4", &home, why, sizeof(why)), 0,
+	is(vssd_home_open("ram,size=16M,lba=4096,zone_size=1M,max_open=4", NULL, &home, why, sizeof(why)), 0,
 	   "zones that fit");
 	vssd_home_close(home);
 }
@@ -115,10 +115,10 @@ static void test_config(void)
 
 	snprintf(spec, sizeof(spec), "config=%s", path);
 	write_config("{ \"namespaces\": [ { \"ram\": \"1M\", \"nsid\": 2 }, { \"ram\": \"1M\", \"nsid\": 2 } ] }");
-	is(vssd_home_open(spec, &home, why, sizeof(why)), -EEXIST, "an identifier twice");
+	is(vssd_home_open(spec, NULL, &home, why, sizeof(why)), -EEXIST, "an identifier twice");
 	ok(strstr(why, "namespaces[1].nsid: 2 is there already"), "%s", why);
 	write_config("{ \"timing\": { \"model\": \"flash\" } }");
-	is(vssd_home_open(spec, &home, why, sizeof(why)), -EINVAL, "a flash without channels");
+	is(vssd_home_open(spec, NULL, &home, why, sizeof(why)), -EINVAL, "a flash without channels");
 	ok(strstr(why, "timing: no model has such figures"), "%s", why);
 	write_config("{ \"namespaces\": [ { \"ram\": \"1M\" } ], \"faults\": ["
 		     "{ \"action\": \"status\", \"status\": \"0x281\", \"opcode\": 2, \"slba\": 5, \"nlb\": 1 } ] }");

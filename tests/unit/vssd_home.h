@@ -163,7 +163,7 @@ static int host_enable(struct host *h, uint16_t queues)
 /* Returns 0, or an errno with a sentence in @why. */
 static int host_open(struct host *h, const char *spec, uint16_t queues, char *why, size_t size)
 {
-	int ret = vssd_home_open(spec, &h->home, why, size);
+	int ret = vssd_home_open(spec, NULL, &h->home, why, size);
 
 	if (ret)
 		return ret;

@@ -640,6 +640,7 @@ static int get_fault(struct parse *p, const char *name, json_t *value)
 
 static const struct field top_fields[] = {
 	FIELD(vssd_spec, threads, T_U32, 0, VSSD_MAX_WORKERS),
+	FIELD(vssd_spec, gpu, T_U32, 0, 1023),
 	{ "seed", T_U64, offsetof(struct vssd_spec, config.seed), 0, UINT64_MAX },
 	{ "power_loss", T_BOOL, offsetof(struct vssd_spec, config.power_loss), 0, 0 },
 	{ "max_inflight", T_U32, offsetof(struct vssd_spec, config.max_inflight), 0, 65536 },
@@ -683,6 +684,8 @@ static int get_top(struct parse *p, json_t *root)
 	int ret = get_object(p, "", root, top_fields, COUNT(top_fields), p->spec, top_other);
 	json_t *ns = json_object_get(root, "namespaces");
 
+	if (!ret && p->spec->config.power_loss && p->spec->gpu != VSSD_NO_GPU)
+		return bad(p, "power_loss: not with gpu");
 	if (!ret && ns)
 		ret = get_array(p, "namespaces", ns, get_ns);
 	return ret;
@@ -804,6 +807,7 @@ int vssd_spec_parse(const char *text, struct vssd_spec *spec, char *why, size_t 
 
 	memset(spec, 0, sizeof(*spec));
 	spec->threads = 1;
+	spec->gpu = VSSD_NO_GPU;
 	vssd_ctrl_defaults(&spec->ctrl);
 	ret = copy ? parse_line(&p, copy) : no_memory(&p);
 	free(copy);

@@ -17,6 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../gpu/cuda.h"
+#include "device.h"
 #include "user.h"
 
 #define SPIN_NS		50000		/* idle for so long, a thread goes to sleep */
@@ -44,9 +46,12 @@ struct vssd_home {
 	void *cmb;
 	size_t cmb_bytes;
 	struct vssd_uring *uring;	/* NULL without files */
+	struct vssd_device *device;	/* NULL: data are in memory of the host alone */
 	uint32_t workers;
 	uint32_t threads;		/* that run; 0: pump */
 	uint32_t stop;
+	uint32_t awake;			/* how many want that nobody sleeps */
+	struct vssd_server server;	/* serve is NULL where there is none */
 	bool membarrier;
 	bool volatile_ram;
 	pthread_mutex_t pump;
@@ -82,11 +87,24 @@ static uint64_t env_now(void *ctx)
 	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
 }
 
+/* @media, for memory of the device too, if there is one. NULL: errno; it is closed. */
+static struct vssd_media *for_device(const struct vssd_home *home, struct vssd_media *media)
+{
+	struct vssd_media *wrapped;
+
+	if (!media || !home->device)
+		return media;
+	wrapped = vssd_device_wrap(home->device, media, vssd_ram_memory(media));
+	if (!wrapped)
+		media->ops->close(media);
+	return wrapped;
+}
+
 static struct vssd_media *env_media_create(void *ctx, uint64_t size)
 {
 	const struct vssd_home *home = ctx;
 
-	return vssd_ram_create(size, home->workers > 1, home->volatile_ram);
+	return for_device(home, vssd_ram_create(size, home->workers > 1, home->volatile_ram));
 }
 
 /* As a ringer does, and by the same barriers: see above. */
@@ -127,6 +145,28 @@ static void *host_translate(void *ctx, uint64_t addr, size_t *length)
 	return (void *)(uintptr_t)addr;
 }
 
+static void *host_translate_data(void *ctx, uint64_t addr, size_t *length)
+{
+	const struct vssd_home *home = ctx;
+	void *va = host_translate(ctx, addr, length);
+
+	return va || !home->device ? va : vssd_device_translate(home->device, addr, length);
+}
+
+static bool host_serve(void *ctx, const struct vssd_served *queue)
+{
+	const struct vssd_home *home = ctx;
+
+	return home->server.serve(home->server.ctx, queue);
+}
+
+static void host_unserve(void *ctx, uint16_t sqid)
+{
+	const struct vssd_home *home = ctx;
+
+	home->server.unserve(home->server.ctx, sqid);
+}
+
 /* ---- memory --------------------------------------------------------------------------------- */
 
 /* Let @range be the ranges from now on; the old ones go. */
@@ -139,6 +179,28 @@ static void swap_ranges(struct vssd_home *home, struct range *range, size_t rang
 	home->ranges = ranges;
 	vssd_go(home->v);
 	free(old);
+}
+
+/* Take the range out of translate's reach. 0, -ENOENT. */
+static int forget(struct vssd_home *home, uintptr_t begin, size_t length)
+{
+	int ret = -ENOENT;
+	size_t i;
+
+	pthread_mutex_lock(&home->map);
+	i = range_of(home, begin);
+	if (i < home->ranges && home->range[i].begin == begin &&
+	    home->range[i].end - begin == length) {
+		/* In place: an array of its own could not be had for certain. */
+		vssd_stop(home->v);
+		home->ranges--;
+		memmove(home->range + i, home->range + i + 1,
+			(home->ranges - i) * sizeof(*home->range));
+		vssd_go(home->v);
+		ret = 0;
+	}
+	pthread_mutex_unlock(&home->map);
+	return ret;
 }
 
 int vssd_home_map(struct vssd_home *home, void *va, size_t length)
@@ -167,41 +229,74 @@ int vssd_home_map(struct vssd_home *home, void *va, size_t length)
 		swap_ranges(home, new, home->ranges + 1);
 	}
 	pthread_mutex_unlock(&home->map);
+	if (!ret && home->server.map) {
+		ret = home->server.map(home->server.ctx, va, length);
+		if (ret)
+			forget(home, begin, length);
+	}
 	return ret;
 }
 
-/* Take the range out of translate's reach. 0, -ENOENT. */
-static int forget(struct vssd_home *home, uintptr_t begin, size_t length)
+/* Wait for the transfers in flight on memory that is out of translate's reach. */
+static void drain(struct vssd_home *home, void *va, size_t length)
 {
-	int ret = -ENOENT;
-	size_t i;
+	uint32_t turn = 0;
 
-	pthread_mutex_lock(&home->map);
-	i = range_of(home, begin);
-	if (i < home->ranges && home->range[i].begin == begin &&
-	    home->range[i].end - begin == length) {
-		/* In place: an array of its own could not be had for certain. */
-		vssd_stop(home->v);
-		home->ranges--;
-		memmove(home->range + i, home->range + i + 1,
-			(home->ranges - i) * sizeof(*home->range));
-		vssd_go(home->v);
-		ret = 0;
+	while (!vssd_unmap(home->ctrl, va, length)) {
+		if (!home->threads)
+			vssd_home_pump(home);
+		snv_thread_relax(turn++);
 	}
-	pthread_mutex_unlock(&home->map);
-	return ret;
 }
 
 int vssd_home_unmap(struct vssd_home *home, void *va, size_t length)
 {
 	int ret = forget(home, (uintptr_t)va, length);
-	uint32_t turn = 0;
 
-	while (!ret && !vssd_unmap(home->ctrl, va, length)) {
-		if (!home->threads)
-			vssd_home_pump(home);
-		snv_thread_relax(turn++);
+	if (!ret && home->server.unmap)
+		home->server.unmap(home->server.ctx, va, length);
+	if (!ret)
+		drain(home, va, length);
+	return ret;
+}
+
+int vssd_home_map_device(struct vssd_home *home, void *va, size_t length)
+{
+	int ret;
+
+	if (home->server.map)
+		return home->server.map(home->server.ctx, va, length);
+	if (!home->device)
+		return -EOPNOTSUPP;
+	pthread_mutex_lock(&home->map);
+	vssd_stop(home->v);
+	ret = vssd_device_map(home->device, va, length);
+	vssd_go(home->v);
+	pthread_mutex_unlock(&home->map);
+	return ret;
+}
+
+int vssd_home_unmap_device(struct vssd_home *home, void *va, size_t length)
+{
+	int ret;
+
+	if (home->server.unmap) {
+		home->server.unmap(home->server.ctx, va, length);
+		return 0;
 	}
+	if (!home->device)
+		return -EOPNOTSUPP;
+	pthread_mutex_lock(&home->map);
+	vssd_stop(home->v);
+	ret = vssd_device_hide(home->device, va, length);
+	vssd_go(home->v);
+	if (!ret) {
+		drain(home, va, length);
+		vssd_stop(home->v);
+		vssd_device_unmap(home->device, va, length);
+		vssd_go(home->v);
+	}
+	pthread_mutex_unlock(&home->map);
 	return ret;
 }
 
@@ -238,6 +333,9 @@ static uint64_t spare_time(struct thread *t)
 	uint64_t due = vssd_next_due(home->v, t->index), now = env_now(NULL);
 	uint64_t limit = VSSD_NEVER;
 
+	/* Nothing wakes us when copies end. */
+	if (home->device && vssd_device_busy(home->device, t->index))
+		return 0;
 	/* A timer about to go off is waited for awake, so that it goes off in time. */
 	if (due != VSSD_NEVER)
 		limit = due > now + MARGIN_NS ? due - now - MARGIN_NS : 0;
@@ -253,7 +351,7 @@ static bool doze(struct thread *t)
 	bool busy = false;
 	uint64_t limit;
 
-	if (!spare_time(t)) {
+	if (SNV_LOAD_RELAXED(&t->home->awake) || !spare_time(t)) {
 		snv_cpu_relax();
 		return false;
 	}
@@ -341,6 +439,13 @@ void vssd_home_wake(struct vssd_home *home, uint16_t cqid)
 		wake(home, cqid % home->workers);
 }
 
+void vssd_home_awake(struct vssd_home *home, int change)
+{
+	__atomic_fetch_add(&home->awake, change, __ATOMIC_RELAXED);
+	for (uint32_t i = 0; i < home->threads; i++)
+		wake(home, i);
+}
+
 uint32_t vssd_home_pump(struct vssd_home *home)
 {
 	uint32_t n;
@@ -365,12 +470,18 @@ struct reason {
 static int open_medium(struct vssd_home *home, const struct vssd_ns_spec *ns,
 		       struct vssd_media **media, const struct reason *r)
 {
+	int ret;
+
 	if (ns->medium == VSSD_FILE) {
 		if (!home->uring)
 			home->uring = vssd_uring_create(home->workers, home->wake, false);
 		if (!home->uring)
 			return failed(r, -errno, "io_uring: %s", strerror(errno));
-		return vssd_file_open(home->uring, &ns->file, media, r->why, r->size);
+		ret = vssd_file_open(home->uring, &ns->file, media, r->why, r->size);
+		if (ret)
+			return ret;
+		*media = for_device(home, *media);
+		return *media ? 0 : failed(r, -errno, "%s: %s", ns->file.path, strerror(errno));
 	}
 	*media = ns->medium == VSSD_RAM ? env_media_create(home, ns->file.size) :
 					  vssd_null_create(ns->file.size);
@@ -407,7 +518,11 @@ static void *map_pages(size_t length)
 static int add_controller(struct vssd_home *home, const struct vssd_spec *spec,
 			  const struct reason *r)
 {
-	struct vssd_host host = { .translate = host_translate, .ctx = home };
+	struct vssd_host host = {
+		.translate = host_translate,
+		.translate_data = host_translate_data,
+		.ctx = home,
+	};
 	int ret;
 
 	home->doorbell_bytes = vssd_doorbell_bytes(&spec->ctrl);
@@ -418,6 +533,10 @@ static int add_controller(struct vssd_home *home, const struct vssd_spec *spec,
 	if (!home->doorbells || (home->cmb_bytes && !home->cmb))
 		return failed(r, -ENOMEM, "controller: no memory for doorbells and cmb");
 	host.doorbells = home->doorbells;
+	if (home->server.serve) {
+		host.serve = host_serve;
+		host.unserve = host_unserve;
+	}
 	host.cmb = home->cmb;
 	ret = vssd_ctrl_add(home->v, &spec->ctrl, &host, &home->ctrl);
 	return ret ? failed(r, ret, "controller: %s", strerror(-ret)) : 0;
@@ -433,6 +552,16 @@ static int make_wakes(struct vssd_home *home, const struct reason *r)
 	return 0;
 }
 
+static int add_device(struct vssd_home *home, uint32_t ordinal, const struct reason *r)
+{
+	const struct snvme_cuda *cuda = snvme_cuda_open(r->why, r->size);
+
+	if (!cuda)
+		return -errno;
+	return vssd_device_cuda(cuda, ordinal, home->workers, VSSD_DEVICE_STAGING, &home->device,
+				r->why, r->size);
+}
+
 static int build(struct vssd_home *home, const struct vssd_spec *spec, const struct reason *r)
 {
 	struct vssd_env env = {
@@ -446,6 +575,10 @@ static int build(struct vssd_home *home, const struct vssd_spec *spec, const str
 	struct vssd_config config = spec->config;
 	int ret = make_wakes(home, r);
 
+	if (ret)
+		return ret;
+	if (spec->gpu != VSSD_NO_GPU)
+		ret = add_device(home, spec->gpu, r);
 	if (ret)
 		return ret;
 	config.workers = home->workers;
@@ -470,7 +603,8 @@ static int build(struct vssd_home *home, const struct vssd_spec *spec, const str
 	return ret;
 }
 
-int vssd_home_open(const char *text, struct vssd_home **out, char *why, size_t size)
+int vssd_home_open(const char *text, const struct vssd_server *server, struct vssd_home **out,
+		   char *why, size_t size)
 {
 	const struct reason r = { why, size };
 	struct vssd_spec spec = { 0 };
@@ -486,6 +620,8 @@ int vssd_home_open(const char *text, struct vssd_home **out, char *why, size_t s
 	}
 	memset(home, 0, sizeof(*home));
 	memset(home->wake, 0xff, sizeof(home->wake));
+	if (server)
+		home->server = *server;
 	home->workers = spec.threads ? spec.threads : 1;
 	home->volatile_ram = spec.config.power_loss;
 	pthread_mutex_init(&home->pump, NULL);
@@ -514,6 +650,8 @@ void vssd_home_close(struct vssd_home *home)
 	stop_threads(home);
 	if (home->v)
 		vssd_destroy(home->v);
+	if (home->device)
+		vssd_device_destroy(home->device);
 	vssd_uring_destroy(home->uring);
 	for (uint32_t i = 0; i < home->workers; i++)
 		if (home->wake[i] >= 0)

@@ -52,6 +52,8 @@ static void unlock(struct ram *ram, uint64_t mask)
 		vssd_spin_unlock(&ram->stripe[__builtin_ctzll(mask)].lock);
 }
 
+static const struct vssd_media_ops ram_ops;
+
 /* Give back whole pages, and clear what shares its page with others. */
 static void discard(struct ram *ram, char *from, char *end)
 {
@@ -98,6 +100,11 @@ static int ram_submit(struct vssd_media *media, struct vssd_io *io)
 	transfer(ram, io);
 	unlock(ram, mask);
 	return 0;
+}
+
+void *vssd_ram_memory(struct vssd_media *media)
+{
+	return media->ops == &ram_ops ? ram_of(media)->mem : NULL;
 }
 
 static void ram_close(struct vssd_media *media)

@@ -52,6 +52,9 @@ static inline int vssd_io_check(const struct vssd_media *media, const struct vss
  */
 struct vssd_media *vssd_ram_create(uint64_t size, bool shared, bool volatile_cache);
 
+/* The bytes of a medium that vssd_ram_create() made, for as long as it is open; NULL for another. */
+void *vssd_ram_memory(struct vssd_media *media);
+
 /*
  * Nothing: writes are dropped, and reads leave the memory as it was, so that what a command costs
  * can be told from what its data cost. NULL: errno.
@@ -113,14 +116,19 @@ struct vssd_ns_spec {
 	struct vssd_ns_config ns;
 };
 
+#define VSSD_NO_GPU	UINT32_MAX
+
 /**
  * struct vssd_spec - what a home is to be
  * @config: its serial and model are the spec's
  * @threads: 0: the caller polls
+ * @gpu: data may be in memory of GPUs, and this one's copy engines carry it: its CUDA ordinal; or
+ *	VSSD_NO_GPU
  */
 struct vssd_spec {
 	struct vssd_config config;
 	uint32_t threads;
+	uint32_t gpu;
 	struct vssd_ctrl_config ctrl;
 	struct vssd_ns_spec *ns;
 	uint32_t n_ns;

@@ -1,0 +1,570 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How commands get from threads to a ring, and how completions get back.
+ *
+ * Identifiers. Whoever holds one of the depth identifiers has room in both rings, which have one entry
+ * more: at most depth commands are not reaped. The entry at position p - entries was fetched: all
+ * positions from there to p are entries commands, two of which had the same identifier; the earlier of
+ * these completed, so was fetched, and entries are fetched in order. That this is known here follows from
+ * the chain of atomics on reserved, each acquire and release.
+ *
+ * Publishing. Who has written its entries says so in ready, and adds their number to pending. Who found
+ * 0 there is the publisher until it has taken away from pending, by ringing for that many, all that
+ * was added: everyone else goes on at once. It rings for entries in the order of positions, and waits for
+ * one that was reserved and is still being written: its thread waits for nobody.
+ *
+ * Reaping. Any thread that waits tries the lock, once there is something to reap, and hands each
+ * completion to its identifier's word. No thread waits for the lock.
+ */
+#ifndef SNVME_GPU_QUEUE_IMPL_H
+#define SNVME_GPU_QUEUE_IMPL_H
+
+#include <snvme/ioctl.h>
+#include <snvme/nvme.h>
+
+#include "types.h"
+#include "warp.h"
+
+#define SNVME_GPU_TRIES		4	/* places looked at for a free identifier */
+#define SNVME_GPU_EACH		4	/* entries that a lane looks at at once */
+#define SNVME_GPU_LOOK		1024	/* turns of a wait between looks at clock and state */
+
+/* ---- identifiers ------------------------------------------------------------------------------ */
+
+SNVME_GPU_FN __u32 snvme_gpu_slot(__u64 pos, __u32 entries)
+{
+	return entries & (entries - 1) ? (__u32)(pos % entries) : (__u32)pos & (entries - 1);
+}
+
+/* What the controller knows the command by. FFFFh is none (NVMe Base 2.0, figure 86). */
+SNVME_GPU_FN __u32 snvme_gpu_wire(const struct snvme_gpu_queue *q, __u32 cid, __u32 use)
+{
+	return (cid | use << q->cid_bits) & 0xffff;
+}
+
+/* A place to look for an identifier. Together, so that the lanes' places are neighbours. */
+SNVME_GPU_FN __u32 snvme_gpu_place(struct snvme_gpu_queue *q)
+{
+	__u32 mask = snvme_warp_mask(), rank = snvme_warp_rank(mask), first = 0;
+
+	if (!rank)
+		first = snv_peer_add(&q->next_cid, snvme_warp_count(mask));
+	return (snvme_warp_first(mask, first) + rank) % q->depth;
+}
+
+/*
+ * Take the identifier at @place, if it is free. The acquire is of what the last user did with the
+ * identifier's list page.
+ */
+SNVME_GPU_FN bool snvme_gpu_take(struct snvme_gpu_queue *q, __u32 place,
+				 struct snvme_gpu_token *token)
+{
+	__u32 old = snv_peer_load(&q->word[place]);
+	__u32 use = (old >> SNVME_GPU_USE_SHIFT) + 1;
+
+	if ((old & SNVME_GPU_STATE) != SNVME_GPU_FREE)
+		return false;
+	if (snvme_gpu_wire(q, place, use) == 0xffff)
+		use++;
+	use &= (1U << (32 - SNVME_GPU_USE_SHIFT)) - 1;
+	token->cid = place;
+	token->use = use;
+	return snv_peer_cas_acquire(&q->word[place], old, use << SNVME_GPU_USE_SHIFT | SNVME_GPU_BUSY);
+}
+
+/*
+ * Look in a few places. Never wait for one: whoever has it may be slow, and those who wait for us would be
+ * slow, too.
+ */
+SNVME_GPU_FN bool snvme_gpu_find(struct snvme_gpu_queue *q, struct snvme_gpu_token *token)
+{
+	for (__u32 i = 0; i < SNVME_GPU_TRIES; i++)
+		if (snvme_gpu_take(q, snvme_gpu_place(q), token))
+			return true;
+	return false;
+}
+
+SNVME_GPU_FN void snvme_gpu_give(struct snvme_gpu_queue *q, struct snvme_gpu_token token)
+{
+	snv_peer_store_release(&q->word[token.cid],
+			       token.use << SNVME_GPU_USE_SHIFT | SNVME_GPU_FREE);
+}
+
+/* 0, or the errno that all waits on @q end with. */
+SNVME_GPU_FN int snvme_gpu_dead(const struct snvme_gpu_queue *q)
+{
+	__u32 dead = snv_peer_load(&q->dead);
+
+	if (dead)
+		return -(int)dead;
+	switch (SNV_LOAD_ACQUIRE(q->state)) {
+	case SNVME_STATE_LIVE:
+		return 0;
+	case SNVME_STATE_RESET:
+		return -ECONNRESET;
+	default:
+		return -ENODEV;
+	}
+}
+
+/* ---- submission ------------------------------------------------------------------------------- */
+
+/* Whether @io can be said in PRPs, and where its data lie. */
+SNVME_GPU_FN bool snvme_gpu_describe(const struct snvme_gpu_queue *q, __u32 cid,
+				     const struct snvme_gpu_io *io, struct snv_sqe *sqe)
+{
+	__u64 length = (__u64)io->nlb << q->lba_shift, page = 1ULL << q->page_shift;
+	__u64 dma;
+
+	sqe->prp1 = snv_le64(0);
+	sqe->prp2 = snv_le64(0);
+	if (io->opcode == SNV_OP_FLUSH)
+		return !io->nlb;
+	if (io->opcode != SNV_OP_READ && io->opcode != SNV_OP_WRITE)
+		return false;
+	if (!io->nlb || length > q->max_transfer || io->nlb - 1 > SNV_RW_CDW12_NLB ||
+	    io->offset + length < io->offset || io->offset % sizeof(__le32) ||
+	    (io->offset + length - 1) >> io->map->page_shift >= io->map->pages)
+		return false;
+	dma = snv_dma_addr(io->map, io->offset);
+	if ((dma & (page - 1)) + length <= page &&
+	    (io->offset & ((1ULL << io->map->page_shift) - 1)) + length <=
+	    1ULL << io->map->page_shift) {
+		sqe->prp1 = snv_le64(dma);
+		return true;
+	}
+	return snv_prp_build(io->map, io->offset, length, q->page_shift,
+			     q->lists ? &q->lists[cid] : NULL, q->lists ? 1 : 0, &sqe->prp1,
+			     &sqe->prp2) >= 0;
+}
+
+SNVME_GPU_FN bool snvme_gpu_fill(const struct snvme_gpu_queue *q, struct snvme_gpu_token token,
+				 const struct snvme_gpu_io *io, struct snv_sqe *sqe)
+{
+	sqe->opcode = (__u8)io->opcode;
+	sqe->flags = 0;
+	sqe->cid = snv_le16((__u16)snvme_gpu_wire(q, token.cid, token.use));
+	sqe->nsid = snv_le32(q->nsid);
+	sqe->cdw2 = snv_le32(0);
+	sqe->cdw3 = snv_le32(0);
+	sqe->mptr = snv_le64(0);
+	sqe->cdw10 = snv_le32((__u32)io->slba);
+	sqe->cdw11 = snv_le32((__u32)(io->slba >> 32));
+	sqe->cdw12 = snv_le32(io->nlb ? (io->nlb - 1) |
+					(io->flags & SNVME_GPU_FUA ? SNV_RW_CDW12_FUA : 0) : 0);
+	sqe->cdw13 = snv_le32(0);
+	sqe->cdw14 = snv_le32(0);
+	sqe->cdw15 = snv_le32(0);
+	return snvme_gpu_describe(q, token.cid, io, sqe);
+}
+
+/*
+ * The publisher's duty, begun with @todo commands pending. By the lanes of @mask together.
+ *
+ * The acquire load of ready pairs with the release store by which the entry was said to be written.
+ * The release in the last atomic, at system scope, pairs with the acquire of the next publisher: its
+ * doorbell store comes after ours.
+ */
+SNVME_GPU_FN void snvme_gpu_publish(struct snvme_gpu_queue *q, __u32 mask, __u32 todo)
+{
+	__u32 n = snvme_warp_count(mask), rank = snvme_warp_rank(mask), turn = 0;
+	__u64 old = 0, end;
+
+	if (!rank)
+		old = q->published;
+	old = snvme_warp_first64(mask, old);
+	end = old;
+	while (todo) {
+		__u32 left = todo;
+
+		while (left) {
+			bool is[SNVME_GPU_EACH];
+			__u32 run = 0;
+
+			for (__u32 i = 0; i < SNVME_GPU_EACH; i++) {
+				__u64 pos = end + i * n + rank;
+
+				is[i] = i * n + rank < left &&
+					snv_peer_look(&q->ready[snvme_gpu_slot(pos, q->entries)]) ==
+					(__u32)(pos + 1);
+			}
+			for (__u32 i = 0; i < SNVME_GPU_EACH; i++)
+				run += run == i * n ? snvme_warp_leading(mask, is[i]) : 0;
+			end += run;
+			left -= run;
+			if (!run)
+				snv_thread_relax(turn++);
+		}
+		snv_looked();
+		/* The fence of each lane before the leader's store. */
+		snvme_warp_ballot(mask, true);
+		if (!rank) {
+			snv_db_ring(&q->sq_db, q->entries, snvme_gpu_slot(old, q->entries),
+				    snvme_gpu_slot(end, q->entries));
+			q->published = end;
+			left = snv_peer_add_release(&q->pending, -todo) - todo;
+		}
+		old = end;
+		todo = snvme_warp_first(mask, left);
+	}
+}
+
+/* Submit @io with an identifier that was taken. 0, or -EINVAL, and it is given back. */
+SNVME_GPU_FN int snvme_gpu_send(struct snvme_gpu_queue *q, const struct snvme_gpu_io *io,
+				struct snvme_gpu_token token)
+{
+	struct snv_sqe sqe;
+	__u32 mask, rank, n, todo = 0, slot;
+	__u64 pos = 0;
+
+	if (!snvme_gpu_fill(q, token, io, &sqe)) {
+		snvme_gpu_give(q, token);
+		return -EINVAL;
+	}
+	mask = snvme_warp_mask();
+	rank = snvme_warp_rank(mask);
+	n = snvme_warp_count(mask);
+	if (!rank)
+		pos = snv_peer_add64(&q->reserved, n);
+	pos = snvme_warp_first64(mask, pos) + rank;
+	slot = snvme_gpu_slot(pos, q->entries);
+	snvme_warp_store64(&q->sq[slot], &sqe);
+	/* Partner: the publisher's acquire. */
+	snv_peer_store_release(&q->ready[slot], (__u32)(pos + 1));
+	/* So that none is counted before it is said to be written: the publisher would wait for it. */
+	snvme_warp_ballot(mask, true);
+	if (!rank)
+		todo = snv_peer_add_acquire(&q->pending, n) ? 0 : n;
+	todo = snvme_warp_first(mask, todo);
+	if (todo)
+		snvme_gpu_publish(q, mask, todo);
+	return 0;
+}
+
+SNVME_GPU_FN int snvme_gpu_submit(struct snvme_gpu_queue *q, const struct snvme_gpu_io *io,
+				  struct snvme_gpu_token *token)
+{
+	__u32 dead = snv_peer_load(&q->dead);
+
+	if (dead)
+		return -(int)dead;
+	return snvme_gpu_find(q, token) ? snvme_gpu_send(q, io, *token) : -EAGAIN;
+}
+
+/* ---- completion ------------------------------------------------------------------------------- */
+
+/*
+ * A completion for the word of its identifier, which was @word. Release; partner: the acquire of the
+ * one who waits.
+ */
+SNVME_GPU_FN void snvme_gpu_complete(struct snvme_gpu_queue *q, __u32 dw3, __u32 word)
+{
+	__u32 wire = dw3 & SNV_CQE_DW3_CID, cid = wire & ((1U << q->cid_bits) - 1);
+	__u32 status = dw3 >> SNV_CQE_DW3_STATUS_SHIFT & SNV_STATUS_CODE;
+	__u32 use = word >> SNVME_GPU_USE_SHIFT;
+
+	/* One that comes twice, at once even, or of nothing: nobody's. */
+	if ((word & SNVME_GPU_STATE) != SNVME_GPU_BUSY || snvme_gpu_wire(q, cid, use) != wire ||
+	    !snv_peer_cas_looked(&q->word[cid], word, use << SNVME_GPU_USE_SHIFT |
+				 status << SNVME_GPU_STATUS_SHIFT | SNVME_GPU_DONE))
+		snv_peer_add(&q->strays, 1);
+}
+
+SNVME_GPU_FN __u32 snvme_gpu_word(const struct snvme_gpu_queue *q, __u32 dw3)
+{
+	__u32 cid = dw3 & SNV_CQE_DW3_CID & ((1U << q->cid_bits) - 1);
+
+	return cid < q->depth ? snv_peer_load(&q->word[cid]) : 0;
+}
+
+/* The completion @ahead of the one that @reap names: is it there? *@dw3: its last dword. */
+SNVME_GPU_FN bool snvme_gpu_arrived(const struct snvme_gpu_queue *q, __u32 reap, __u32 ahead,
+				    __u32 *dw3)
+{
+	__u32 slot = (reap & SNVME_GPU_SLOT) + ahead, phase = reap & SNVME_GPU_PHASE;
+
+	if (slot >= q->entries) {
+		slot -= q->entries;
+		phase ^= SNVME_GPU_PHASE;
+	}
+	*dw3 = snv_cqe_look_dw3(&q->cq[slot].dw3);
+	return ((*dw3 & SNV_CQE_DW3_P) != 0) == (phase != 0);
+}
+
+SNVME_GPU_FN void snvme_gpu_acquire(const struct snvme_gpu_queue *q, __u32 reap, __u32 ahead)
+{
+	__u32 slot = (reap & SNVME_GPU_SLOT) + ahead;
+
+	(void)snv_cqe_load_dw3(&q->cq[slot >= q->entries ? slot - q->entries : slot].dw3);
+}
+
+/* Hand out the completions from @reap on that are there: where that ends. By the lanes of @mask. */
+SNVME_GPU_FN __u32 snvme_gpu_hand_out(struct snvme_gpu_queue *q, __u32 mask, __u32 reap)
+{
+	__u32 n = snvme_warp_count(mask), rank = snvme_warp_rank(mask), run, total = 0;
+
+	do {
+		__u32 dw3[SNVME_GPU_EACH], word[SNVME_GPU_EACH], slot;
+		bool is[SNVME_GPU_EACH];
+
+		/* All loads of a kind before the first is waited for. None goes round the ring. */
+		for (__u32 i = 0; i < SNVME_GPU_EACH; i++)
+			is[i] = i * n + rank < q->entries &&
+				snvme_gpu_arrived(q, reap, i * n + rank, &dw3[i]);
+		run = 0;
+		for (__u32 i = 0; i < SNVME_GPU_EACH; i++) {
+			__u32 lead = run == i * n ? snvme_warp_leading(mask, is[i]) : 0;
+
+			is[i] = rank < lead;
+			run += lead;
+		}
+		/*
+		 * Partner: the controller, which wrote the data before the completion, and completions in
+		 * order: who acquires one has acquired those before it. The fence releases that to whoever
+		 * waits for a word.
+		 */
+		if (run)
+			snvme_gpu_acquire(q, reap, run - 1);
+		snv_looked();
+		for (__u32 i = 0; i < SNVME_GPU_EACH; i++)
+			word[i] = is[i] ? snvme_gpu_word(q, dw3[i]) : 0;
+		for (__u32 i = 0; i < SNVME_GPU_EACH; i++)
+			if (is[i])
+				snvme_gpu_complete(q, dw3[i], word[i]);
+		slot = (reap & SNVME_GPU_SLOT) + run;
+		if (slot >= q->entries)
+			reap ^= SNVME_GPU_PHASE;
+		reap = (reap & SNVME_GPU_PHASE) | (slot >= q->entries ? slot - q->entries : slot);
+		total += run;
+	} while (run == n * SNVME_GPU_EACH && total < q->entries);
+	return reap;
+}
+
+/*
+ * Reap once, if there is anything and nobody else does. By the lanes of @mask together. All that is
+ * guarded by the lock is in its word, so that it orders nothing else.
+ */
+SNVME_GPU_FN void snvme_gpu_reap(struct snvme_gpu_queue *q, __u32 mask)
+{
+	__u64 lock = SNVME_GPU_LOCKED;
+	__u32 rank = snvme_warp_rank(mask), reap, slot, rung, unrung;
+
+	if (!rank) {
+		__u32 dw3;
+
+		lock = snv_peer_load64(&q->reap);
+		if (!(lock & SNVME_GPU_LOCKED) &&
+		    (!snvme_gpu_arrived(q, (__u32)lock, 0, &dw3) ||
+		     !snv_peer_cas64(&q->reap, lock, lock | SNVME_GPU_LOCKED)))
+			lock = SNVME_GPU_LOCKED;
+	}
+	reap = snvme_warp_first(mask, (__u32)lock);
+	if (reap & SNVME_GPU_LOCKED)
+		return;
+	reap = snvme_gpu_hand_out(q, mask, reap);
+	if (rank)
+		return;
+	/* A head now and then is enough: the controller waits for it only when the ring is full. */
+	slot = reap & SNVME_GPU_SLOT;
+	rung = (__u32)(lock >> 32);
+	unrung = slot >= rung ? slot - rung : slot + q->entries - rung;
+	if (unrung >= (q->entries + 3) / 4) {
+		snv_db_ring(&q->cq_db, q->entries, rung, slot);
+		/* The next holder's doorbell store comes after this one. */
+		snv_doorbell_order();
+		rung = slot;
+	}
+	snv_peer_store64(&q->reap, (__u64)rung << 32 | reap);
+}
+
+/* Has the command ended? *@ret: how, and its identifier is free. */
+SNVME_GPU_FN bool snvme_gpu_ended(struct snvme_gpu_queue *q, struct snvme_gpu_token token, int *ret)
+{
+	__u32 word = snv_peer_load_acquire(&q->word[token.cid]);
+
+	if (word >> SNVME_GPU_USE_SHIFT != token.use ||
+	    (word & SNVME_GPU_STATE) == SNVME_GPU_FREE) {
+		*ret = -EINVAL;
+		return true;
+	}
+	if ((word & SNVME_GPU_STATE) != SNVME_GPU_DONE)
+		return false;
+	*ret = (int)(word >> SNVME_GPU_STATUS_SHIFT & SNV_STATUS_CODE);
+	snvme_gpu_give(q, token);
+	return true;
+}
+
+SNVME_GPU_FN int snvme_gpu_poll(struct snvme_gpu_queue *q, struct snvme_gpu_token token)
+{
+	int ret, dead;
+
+	if (token.cid >= q->depth)
+		return -EINVAL;
+	if (snvme_gpu_ended(q, token, &ret))
+		return ret;
+	snvme_gpu_reap(q, snvme_warp_mask());
+	if (snvme_gpu_ended(q, token, &ret))
+		return ret;
+	/* The state is in the host's memory: not each time. */
+	dead = snvme_warp_tick() % 64 ? -(int)snv_peer_load(&q->dead) : snvme_gpu_dead(q);
+	return dead ? dead : -EAGAIN;
+}
+
+/*
+ * Is there a reason to wait no longer? *@start: when this was first asked. By the lanes of @mask
+ * together, so that one looks at the clock and at the host's memory.
+ */
+SNVME_GPU_FN int snvme_gpu_give_up(struct snvme_gpu_queue *q, __u32 mask, __u64 *start)
+{
+	int ret = 0;
+
+	if (!snvme_warp_rank(mask)) {
+		__u64 now = snvme_warp_now();
+
+		ret = snvme_gpu_dead(q);
+		if (!*start)
+			*start = now;
+		else if (!ret && now > *start && now - *start > q->timeout_ns) {
+			snv_peer_store(&q->dead, ETIMEDOUT);
+			ret = -ETIMEDOUT;
+		}
+	}
+	return (int)snvme_warp_first(mask, (__u32)ret);
+}
+
+/*
+ * Submit @io, unless @has: @token is under way; then wait. All lanes go round the same loop until the last
+ * has ended: a lane that has an identifier never waits at the end of a loop in which others look for one.
+ */
+SNVME_GPU_FN int snvme_gpu_finish(struct snvme_gpu_queue *q, const struct snvme_gpu_io *io,
+				  struct snvme_gpu_token token, bool has)
+{
+	__u32 mask = snvme_warp_mask(), turn = 0;
+	bool ended = has && token.cid >= q->depth;
+	int ret = -EINVAL, dead = -(int)snv_peer_load(&q->dead);
+	__u64 start = 0;
+
+	if (dead && !has)
+		return dead;
+	for (;;) {
+		if (!has && !ended) {
+			has = snvme_gpu_find(q, &token);
+			if (has) {
+				ret = snvme_gpu_send(q, io, token);
+				has = !ret;
+				ended = ret != 0;
+			}
+		}
+		if (has && !ended)
+			ended = snvme_gpu_ended(q, token, &ret);
+		if (snvme_warp_ballot(mask, ended) == mask)
+			return ret;
+		if (dead)
+			return ended ? ret : dead;
+		snvme_gpu_reap(q, mask);
+		if (++turn % SNVME_GPU_LOOK == 0)
+			dead = snvme_gpu_give_up(q, mask, &start);
+#ifndef __CUDA_ARCH__
+		snv_thread_relax(turn);
+#endif
+	}
+}
+
+SNVME_GPU_FN int snvme_gpu_wait(struct snvme_gpu_queue *q, struct snvme_gpu_token token)
+{
+	return snvme_gpu_finish(q, NULL, token, true);
+}
+
+SNVME_GPU_FN int snvme_gpu_do(struct snvme_gpu_queue *q, const struct snvme_gpu_io *io)
+{
+	struct snvme_gpu_token none = { 0, 0 };
+
+	return snvme_gpu_finish(q, io, none, false);
+}
+
+/* ---- one SSD or several ----------------------------------------------------------------------- */
+
+SNVME_GPU_FN struct snvme_gpu_queue *snvme_gpu_queue_of(const struct snvme_gpu *gpu, __u32 ssd)
+{
+	return &gpu->queue[ssd * gpu->queues + snvme_warp_index() % gpu->queues];
+}
+
+/* One piece of a transfer, on one SSD. */
+SNVME_GPU_FN int snvme_gpu_piece(const struct snvme_gpu *gpu, __u32 opcode,
+				 const struct snvme_gpu_mem *mem, __u64 offset, __u32 ssd,
+				 __u64 slba, __u32 nlb)
+{
+	struct snvme_gpu_io io;
+
+	io.opcode = opcode;
+	io.flags = 0;
+	io.map = &mem->map[ssd];
+	io.offset = offset;
+	io.slba = slba;
+	io.nlb = nlb;
+	io.pad = 0;
+	return snvme_gpu_do(snvme_gpu_queue_of(gpu, ssd), &io);
+}
+
+SNVME_GPU_FN int snvme_gpu_transfer(const struct snvme_gpu *gpu, __u32 opcode,
+				    const struct snvme_gpu_mem *mem, __u64 offset, __u64 lba,
+				    __u32 nlb)
+{
+	__u64 bytes = (__u64)nlb << gpu->lba_shift;
+
+	if (!nlb || lba >= gpu->blocks || nlb > gpu->blocks - lba || bytes > mem->length ||
+	    offset > mem->length - bytes)
+		return -EINVAL;
+	while (nlb) {
+		__u32 n = nlb < gpu->max_nlb ? nlb : gpu->max_nlb, ssd = 0, last = 0;
+		__u64 at = lba;
+		int ret;
+
+		if (gpu->ssds > 1 && gpu->layout == SNVME_GPU_STRIPED) {
+			__u64 stripe = lba / gpu->stripe;
+			__u32 in = (__u32)(lba % gpu->stripe);
+
+			if (n > gpu->stripe - in)
+				n = gpu->stripe - in;
+			ssd = last = (__u32)(stripe % gpu->ssds);
+			at = stripe / gpu->ssds * gpu->stripe + in;
+		} else if (opcode == SNV_OP_READ) {
+			ssd = last = snvme_warp_index() / gpu->queues % gpu->ssds;
+		} else {
+			last = gpu->ssds - 1;
+		}
+		for (; ssd <= last; ssd++) {
+			ret = snvme_gpu_piece(gpu, opcode, mem, offset, ssd, at, n);
+			if (ret)
+				return ret;
+		}
+		lba += n;
+		offset += (__u64)n << gpu->lba_shift;
+		nlb -= n;
+	}
+	return 0;
+}
+
+SNVME_GPU_FN int snvme_gpu_read(const struct snvme_gpu *gpu, const struct snvme_gpu_mem *mem,
+				__u64 offset, __u64 lba, __u32 nlb)
+{
+	return snvme_gpu_transfer(gpu, SNV_OP_READ, mem, offset, lba, nlb);
+}
+
+SNVME_GPU_FN int snvme_gpu_write(const struct snvme_gpu *gpu, const struct snvme_gpu_mem *mem,
+				 __u64 offset, __u64 lba, __u32 nlb)
+{
+	return snvme_gpu_transfer(gpu, SNV_OP_WRITE, mem, offset, lba, nlb);
+}
+
+SNVME_GPU_FN int snvme_gpu_flush(const struct snvme_gpu *gpu)
+{
+	struct snvme_gpu_io io = { SNV_OP_FLUSH, 0, 0, 0, 0, 0, 0 };
+	int ret = 0;
+
+	for (__u32 ssd = 0; ssd < gpu->ssds && !ret; ssd++)
+		ret = snvme_gpu_do(snvme_gpu_queue_of(gpu, ssd), &io);
+	return ret;
+}
+
+#endif /* SNVME_GPU_QUEUE_IMPL_H */
