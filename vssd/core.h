@@ -301,6 +301,7 @@ struct vssd_features {
 	uint32_t temp_over, temp_under;	/* composite sensor's thresholds */
 	uint16_t tler[VSSD_MAX_NS + 1];	/* Error Recovery, by NSID */
 	uint32_t volatile_wc;
+	bool write_through;		/* every write is durable when it ends */
 	uint32_t irq_coalesce;
 	uint32_t write_atomic;
 	uint32_t async_event;

@@ -170,7 +170,7 @@ static int flushed(struct vssd_cmd *cmd)
 
 	vssd_disown(cmd);
 	if (cmd->io_status) {
-		cmd->ctrl->feat.volatile_wc |= 1;	/* the command fails: so it stays */
+		cmd->ctrl->feat.write_through = false;
 		return cmd->io_status;
 	}
 	vssd_undo_drop(ns);
@@ -196,17 +196,23 @@ static int flush_next(struct vssd_cmd *cmd)
 		cmd->step = flushed;
 		return vssd_media_io(cmd, VSSD_IO_FLUSH, 0, 0, NULL, 0, false);
 	}
+	cmd->ctrl->feat.volatile_wc = 0;
 	return 0;
 }
 
 static int set_volatile_wc(struct vssd_cmd *cmd, uint32_t cdw11)
 {
 	struct vssd_features *f = &cmd->ctrl->feat;
-	bool turned_off = f->volatile_wc && !(cdw11 & 1);
 
-	f->volatile_wc = cdw11 & 1;
-	if (!turned_off)
+	/*
+	 * From now on nothing goes into the caches. Should the command be aborted they count as on, and
+	 * writes go through them all the same.
+	 */
+	f->write_through = !(cdw11 & 1);
+	if (!f->volatile_wc || !f->write_through) {
+		f->volatile_wc = cdw11 & 1;
 		return 0;
+	}
 	cmd->u.at = 0;
 	cmd->step = flush_next;
 	return VSSD_AGAIN;

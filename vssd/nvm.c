@@ -38,7 +38,7 @@ static inline uint64_t host_bytes(const struct vssd_cmd *cmd, uint32_t nlb)
 
 static bool must_be_durable(const struct vssd_cmd *cmd)
 {
-	return vssd_cdw12(cmd) & SNV_RW_CDW12_FUA || !(cmd->ctrl->feat.volatile_wc & 1);
+	return vssd_cdw12(cmd) & SNV_RW_CDW12_FUA || cmd->ctrl->feat.write_through;
 }
 
 /* SLBA and NLB against the namespace and, if the command @transfers data, MDTS: 0 or a status. */
@@ -787,7 +787,7 @@ static int dsm_next(struct vssd_cmd *cmd)
 			continue;
 		cmd->step = dsm_discarded;
 		return change(cmd, VSSD_IO_DISCARD, slba, nlb, NULL, 0,
-			      !(cmd->ctrl->feat.volatile_wc & 1));
+			      cmd->ctrl->feat.write_through);
 	}
 	return 0;
 }

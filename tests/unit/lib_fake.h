@@ -313,7 +313,7 @@ static const struct snvme_transport fake_ops = {
 	.queue_destroy = fake_op_queue_destroy,
 };
 
-int snvme_attach_open(struct snvme_ctrl *ctrl, const char *controller)
+int snvme_attach_open(struct snvme_ctrl *ctrl, const void *controller)
 {
 	ctrl->ops = &fake_ops;
 	return 0;

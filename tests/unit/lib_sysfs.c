@@ -85,7 +85,7 @@ static int fake_ioctl(int fd, unsigned long cmd, void *arg)
 #undef statx
 #undef ioctl
 
-int snvme_attach_open(struct snvme_ctrl *ctrl, const char *controller)
+int snvme_attach_open(struct snvme_ctrl *ctrl, const void *controller)
 {
 	return -ENXIO;
 }

@@ -42,16 +42,6 @@ SNVME_GPU_FN __u32 snvme_gpu_wire(const struct snvme_gpu_queue *q, __u32 cid, __
 	return (cid | use << q->cid_bits) & 0xffff;
 }
 
-/* A place to look for an identifier. Together, so that the lanes' places are neighbours. */
-SNVME_GPU_FN __u32 snvme_gpu_place(struct snvme_gpu_queue *q)
-{
-	__u32 mask = snvme_warp_mask(), rank = snvme_warp_rank(mask), first = 0;
-
-	if (!rank)
-		first = snv_peer_add(&q->next_cid, snvme_warp_count(mask));
-	return (snvme_warp_first(mask, first) + rank) % q->depth;
-}
-
 /*
  * Take the identifier at @place, if it is free. The acquire is of what the last user did with the
  * identifier's list page.
@@ -73,15 +63,28 @@ SNVME_GPU_FN bool snvme_gpu_take(struct snvme_gpu_queue *q, __u32 place,
 }
 
 /*
- * Look in a few places. Never wait for one: whoever has it may be slow, and those who wait for us would be
- * slow, too.
+ * An identifier for each lane that wants one: look in a few places. Never wait for one: whoever has it may
+ * be slow, and those who wait for us would be slow, too.
  */
-SNVME_GPU_FN bool snvme_gpu_find(struct snvme_gpu_queue *q, struct snvme_gpu_token *token)
+SNVME_GPU_FN bool snvme_gpu_find(struct snvme_gpu_queue *q, __u32 mask, bool want,
+				 struct snvme_gpu_token *token)
 {
-	for (__u32 i = 0; i < SNVME_GPU_TRIES; i++)
-		if (snvme_gpu_take(q, snvme_gpu_place(q), token))
-			return true;
-	return false;
+	bool has = false;
+
+	for (__u32 i = 0; i < SNVME_GPU_TRIES; i++) {
+		__u32 seek = snvme_warp_ballot(mask, want && !has), first = 0;
+
+		if (!seek)
+			break;
+		/* One atomic, and the lanes' places are neighbours. */
+		if (want && !has && !snvme_warp_rank(seek))
+			first = snv_peer_add(&q->next_cid, snvme_warp_count(seek));
+		first = snvme_warp_from(mask, seek, first);
+		if (want && !has)
+			has = snvme_gpu_take(q, (first + snvme_warp_rank(seek)) % q->depth, token);
+	}
+	snvme_warp_ballot(mask, has);
+	return has;
 }
 
 SNVME_GPU_FN void snvme_gpu_give(struct snvme_gpu_queue *q, struct snvme_gpu_token token)
@@ -159,13 +162,14 @@ SNVME_GPU_FN bool snvme_gpu_fill(const struct snvme_gpu_queue *q, struct snvme_g
 }
 
 /*
- * The publisher's duty, begun with @todo commands pending. By the lanes of @mask together.
+ * The publisher's duty, begun with @todo commands pending, those of the lanes of @mask, from position @own
+ * on. By these lanes together.
  *
  * The acquire load of ready pairs with the release store by which the entry was said to be written.
  * The release in the last atomic, at system scope, pairs with the acquire of the next publisher: its
  * doorbell store comes after ours.
  */
-SNVME_GPU_FN void snvme_gpu_publish(struct snvme_gpu_queue *q, __u32 mask, __u32 todo)
+SNVME_GPU_FN void snvme_gpu_publish(struct snvme_gpu_queue *q, __u32 mask, __u64 own, __u32 todo)
 {
 	__u32 n = snvme_warp_count(mask), rank = snvme_warp_rank(mask), turn = 0;
 	__u64 old = 0, end;
@@ -177,6 +181,11 @@ SNVME_GPU_FN void snvme_gpu_publish(struct snvme_gpu_queue *q, __u32 mask, __u32
 	while (todo) {
 		__u32 left = todo;
 
+		/* The entries of these lanes, where they are all and next, need no looking for. */
+		if (end == own) {
+			end += todo;
+			left = 0;
+		}
 		while (left) {
 			bool is[SNVME_GPU_EACH];
 			__u32 run = 0;
@@ -209,65 +218,69 @@ SNVME_GPU_FN void snvme_gpu_publish(struct snvme_gpu_queue *q, __u32 mask, __u32
 	}
 }
 
-/* Submit @io with an identifier that was taken. 0, or -EINVAL, and it is given back. */
-SNVME_GPU_FN int snvme_gpu_send(struct snvme_gpu_queue *q, const struct snvme_gpu_io *io,
-				struct snvme_gpu_token token)
+/* For each lane of @mask that @has an identifier, submit @io. 0, or -EINVAL, and it is given back. */
+SNVME_GPU_FN int snvme_gpu_send(struct snvme_gpu_queue *q, __u32 mask, bool has,
+				const struct snvme_gpu_io *io, struct snvme_gpu_token token)
 {
 	struct snv_sqe sqe;
-	__u32 mask, rank, n, todo = 0, slot;
-	__u64 pos = 0;
+	bool good = has && snvme_gpu_fill(q, token, io, &sqe);
+	__u32 senders = snvme_warp_ballot(mask, good), n = snvme_warp_count(senders);
+	bool leader = good && !snvme_warp_rank(senders);
+	__u32 todo = 0;
+	__u64 pos = 0, first;
 
-	if (!snvme_gpu_fill(q, token, io, &sqe)) {
+	if (has && !good)
 		snvme_gpu_give(q, token);
+	if (!senders)
 		return -EINVAL;
-	}
-	mask = snvme_warp_mask();
-	rank = snvme_warp_rank(mask);
-	n = snvme_warp_count(mask);
-	if (!rank)
+	if (leader)
 		pos = snv_peer_add64(&q->reserved, n);
-	pos = snvme_warp_first64(mask, pos) + rank;
-	slot = snvme_gpu_slot(pos, q->entries);
-	snvme_warp_store64(&q->sq[slot], &sqe);
-	/* Partner: the publisher's acquire. */
-	snv_peer_store_release(&q->ready[slot], (__u32)(pos + 1));
+	first = snvme_warp_from64(mask, senders, pos);
+	pos = first + snvme_warp_rank(senders);
+	if (good) {
+		__u32 slot = snvme_gpu_slot(pos, q->entries);
+
+		snvme_warp_store64(&q->sq[slot], &sqe);
+		/* Partner: the publisher's acquire. */
+		snv_peer_store_release(&q->ready[slot], (__u32)(pos + 1));
+	}
 	/* So that none is counted before it is said to be written: the publisher would wait for it. */
-	snvme_warp_ballot(mask, true);
-	if (!rank)
+	snvme_warp_ballot(mask, good);
+	if (leader)
 		todo = snv_peer_add_acquire(&q->pending, n) ? 0 : n;
-	todo = snvme_warp_first(mask, todo);
+	todo = snvme_warp_from(mask, senders, todo);
 	if (todo)
-		snvme_gpu_publish(q, mask, todo);
-	return 0;
+		snvme_gpu_publish(q, mask, first, todo);
+	return good ? 0 : -EINVAL;
 }
 
 SNVME_GPU_FN int snvme_gpu_submit(struct snvme_gpu_queue *q, const struct snvme_gpu_io *io,
 				  struct snvme_gpu_token *token)
 {
-	__u32 dead = snv_peer_load(&q->dead);
+	__u32 mask = snvme_warp_mask(), dead = snv_peer_load(&q->dead);
+	bool has = snvme_gpu_find(q, mask, !dead, token);
+	int ret = snvme_gpu_send(q, mask, has, io, *token);
 
-	if (dead)
-		return -(int)dead;
-	return snvme_gpu_find(q, token) ? snvme_gpu_send(q, io, *token) : -EAGAIN;
+	return dead ? -(int)dead : has ? ret : -EAGAIN;
 }
 
 /* ---- completion ------------------------------------------------------------------------------- */
 
 /*
  * A completion for the word of its identifier, which was @word. Release; partner: the acquire of the
- * one who waits.
+ * one who waits. False: it is nobody's.
  */
-SNVME_GPU_FN void snvme_gpu_complete(struct snvme_gpu_queue *q, __u32 dw3, __u32 word)
+SNVME_GPU_FN bool snvme_gpu_complete(struct snvme_gpu_queue *q, __u32 dw3, __u32 word)
 {
 	__u32 wire = dw3 & SNV_CQE_DW3_CID, cid = wire & ((1U << q->cid_bits) - 1);
 	__u32 status = dw3 >> SNV_CQE_DW3_STATUS_SHIFT & SNV_STATUS_CODE;
 	__u32 use = word >> SNVME_GPU_USE_SHIFT;
 
 	/* One that comes twice, at once even, or of nothing: nobody's. */
-	if ((word & SNVME_GPU_STATE) != SNVME_GPU_BUSY || snvme_gpu_wire(q, cid, use) != wire ||
-	    !snv_peer_cas_looked(&q->word[cid], word, use << SNVME_GPU_USE_SHIFT |
-				 status << SNVME_GPU_STATUS_SHIFT | SNVME_GPU_DONE))
-		snv_peer_add(&q->strays, 1);
+	return (word & SNVME_GPU_STATE) == SNVME_GPU_BUSY &&
+	       snvme_gpu_wire(q, cid, use) == wire &&
+	       snv_peer_cas_looked(&q->word[cid], word, use << SNVME_GPU_USE_SHIFT |
+				   status << SNVME_GPU_STATUS_SHIFT | SNVME_GPU_DONE);
 }
 
 SNVME_GPU_FN __u32 snvme_gpu_word(const struct snvme_gpu_queue *q, __u32 dw3)
@@ -298,8 +311,12 @@ SNVME_GPU_FN void snvme_gpu_acquire(const struct snvme_gpu_queue *q, __u32 reap,
 	(void)snv_cqe_load_dw3(&q->cq[slot >= q->entries ? slot - q->entries : slot].dw3);
 }
 
-/* Hand out the completions from @reap on that are there: where that ends. By the lanes of @mask. */
-SNVME_GPU_FN __u32 snvme_gpu_hand_out(struct snvme_gpu_queue *q, __u32 mask, __u32 reap)
+/*
+ * Hand out the completions from @reap on that are there: where that ends. By the lanes of @mask. *@strays:
+ * how many of this lane's were nobody's, to be looked at after the lock is given back.
+ */
+SNVME_GPU_FN __u32 snvme_gpu_hand_out(struct snvme_gpu_queue *q, __u32 mask, __u32 reap,
+				      __u32 *strays)
 {
 	__u32 n = snvme_warp_count(mask), rank = snvme_warp_rank(mask), run, total = 0;
 
@@ -329,8 +346,7 @@ SNVME_GPU_FN __u32 snvme_gpu_hand_out(struct snvme_gpu_queue *q, __u32 mask, __u
 		for (__u32 i = 0; i < SNVME_GPU_EACH; i++)
 			word[i] = is[i] ? snvme_gpu_word(q, dw3[i]) : 0;
 		for (__u32 i = 0; i < SNVME_GPU_EACH; i++)
-			if (is[i])
-				snvme_gpu_complete(q, dw3[i], word[i]);
+			*strays += is[i] && !snvme_gpu_complete(q, dw3[i], word[i]);
 		slot = (reap & SNVME_GPU_SLOT) + run;
 		if (slot >= q->entries)
 			reap ^= SNVME_GPU_PHASE;
@@ -340,30 +356,11 @@ SNVME_GPU_FN __u32 snvme_gpu_hand_out(struct snvme_gpu_queue *q, __u32 mask, __u
 	return reap;
 }
 
-/*
- * Reap once, if there is anything and nobody else does. By the lanes of @mask together. All that is
- * guarded by the lock is in its word, so that it orders nothing else.
- */
-SNVME_GPU_FN void snvme_gpu_reap(struct snvme_gpu_queue *q, __u32 mask)
+/* Give back the lock that was @lock when it was taken; the next completion is @reap's. */
+SNVME_GPU_FN void snvme_gpu_unlock(struct snvme_gpu_queue *q, __u64 lock, __u32 reap)
 {
-	__u64 lock = SNVME_GPU_LOCKED;
-	__u32 rank = snvme_warp_rank(mask), reap, slot, rung, unrung;
+	__u32 slot, rung, unrung;
 
-	if (!rank) {
-		__u32 dw3;
-
-		lock = snv_peer_load64(&q->reap);
-		if (!(lock & SNVME_GPU_LOCKED) &&
-		    (!snvme_gpu_arrived(q, (__u32)lock, 0, &dw3) ||
-		     !snv_peer_cas64(&q->reap, lock, lock | SNVME_GPU_LOCKED)))
-			lock = SNVME_GPU_LOCKED;
-	}
-	reap = snvme_warp_first(mask, (__u32)lock);
-	if (reap & SNVME_GPU_LOCKED)
-		return;
-	reap = snvme_gpu_hand_out(q, mask, reap);
-	if (rank)
-		return;
 	/* A head now and then is enough: the controller waits for it only when the ring is full. */
 	slot = reap & SNVME_GPU_SLOT;
 	rung = (__u32)(lock >> 32);
@@ -377,6 +374,33 @@ SNVME_GPU_FN void snvme_gpu_reap(struct snvme_gpu_queue *q, __u32 mask)
 	snv_peer_store64(&q->reap, (__u64)rung << 32 | reap);
 }
 
+/*
+ * Reap once, if there is anything and nobody else does. By the lanes of @mask together. All that is
+ * guarded by the lock is in its word, so that it orders nothing else.
+ */
+SNVME_GPU_FN void snvme_gpu_reap(struct snvme_gpu_queue *q, __u32 mask)
+{
+	__u64 lock = SNVME_GPU_LOCKED;
+	__u32 rank = snvme_warp_rank(mask), reap, strays = 0;
+
+	if (!rank) {
+		__u32 dw3;
+
+		lock = snv_peer_load64(&q->reap);
+		if (!(lock & SNVME_GPU_LOCKED) &&
+		    (!snvme_gpu_arrived(q, (__u32)lock, 0, &dw3) ||
+		     !snv_peer_cas64(&q->reap, lock, lock | SNVME_GPU_LOCKED)))
+			lock = SNVME_GPU_LOCKED;
+	}
+	reap = snvme_warp_first(mask, (__u32)lock);
+	if (reap & SNVME_GPU_LOCKED)
+		return;
+	reap = snvme_gpu_hand_out(q, mask, reap, &strays);
+	if (!rank)
+		snvme_gpu_unlock(q, lock, reap);
+	if (strays)
+		snv_peer_add(&q->strays, strays);
+}
 /* Has the command ended? *@ret: how, and its identifier is free. */
 SNVME_GPU_FN bool snvme_gpu_ended(struct snvme_gpu_queue *q, struct snvme_gpu_token token, int *ret)
 {
@@ -447,13 +471,16 @@ SNVME_GPU_FN int snvme_gpu_finish(struct snvme_gpu_queue *q, const struct snvme_
 	if (dead && !has)
 		return dead;
 	for (;;) {
-		if (!has && !ended) {
-			has = snvme_gpu_find(q, &token);
-			if (has) {
-				ret = snvme_gpu_send(q, io, token);
-				has = !ret;
-				ended = ret != 0;
-			}
+		bool want = !has && !ended;
+
+		if (snvme_warp_ballot(mask, want)) {
+			bool got = snvme_gpu_find(q, mask, want, &token);
+			int sent = snvme_gpu_send(q, mask, got, io, token);
+
+			has |= got && !sent;
+			ended |= got && sent;
+			if (got)
+				ret = sent;
 		}
 		if (has && !ended)
 			ended = snvme_gpu_ended(q, token, &ret);

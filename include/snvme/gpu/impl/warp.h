@@ -18,7 +18,10 @@
 #define SNVME_GPU_FN static inline
 #endif
 
-/* The lanes that are here. All of them call each function below with this mask. */
+/*
+ * The lanes that are here. All of them call each function below with this mask, so that they are together
+ * again after it: who asks anew in the middle may find a part of them, and never the rest again.
+ */
 SNVME_GPU_FN __u32 snvme_warp_mask(void)
 {
 #ifdef __CUDA_ARCH__
@@ -94,6 +97,29 @@ SNVME_GPU_FN __u64 snvme_warp_first64(__u32 mask, __u64 v)
 	return __shfl_sync(mask, (unsigned long long)v, __ffs((int)mask) - 1);
 #else
 	(void)mask;
+	return v;
+#endif
+}
+
+/* @v of the first lane of @some, which are among those of @mask. */
+SNVME_GPU_FN __u32 snvme_warp_from(__u32 mask, __u32 some, __u32 v)
+{
+#ifdef __CUDA_ARCH__
+	return __shfl_sync(mask, v, __ffs((int)some) - 1);
+#else
+	(void)mask;
+	(void)some;
+	return v;
+#endif
+}
+
+SNVME_GPU_FN __u64 snvme_warp_from64(__u32 mask, __u32 some, __u64 v)
+{
+#ifdef __CUDA_ARCH__
+	return __shfl_sync(mask, (unsigned long long)v, __ffs((int)some) - 1);
+#else
+	(void)mask;
+	(void)some;
 	return v;
 #endif
 }
