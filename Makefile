@@ -48,6 +48,8 @@ help:
 	@echo 'make test          check and check-guest'
 	@echo 'make check         tests on this host: no device, no root'
 	@echo 'make check-guest   tests in a virtual machine (KERNEL=6.1 or 6.12, IOMMU=off or on: only that)'
+	@echo 'make check-gpu     GPU threads against virtual SSDs, on a machine with an NVIDIA GPU'
+	@echo 'make bench-gpu     how fast that is, beside what the machine can do without'
 	@echo 'make fuzz          each fuzzer for an hour (FUZZ_SECONDS=)'
 	@echo 'make coverage      lines of the virtual SSD that its tests reach'
 	@echo 'make bench-host    the virtual SSD against memcpy, fio and an instruction count'
@@ -87,7 +89,10 @@ install: all
 	install -m 755 $(B)/libsnvme.so $(DESTDIR)$(PREFIX)/lib/libsnvme.so.0
 	ln -sf libsnvme.so.0 $(DESTDIR)$(PREFIX)/lib/libsnvme.so
 	install -m 644 $(B)/libsnvme.a $(DESTDIR)$(PREFIX)/lib/
+	install -d $(DESTDIR)$(PREFIX)/include/snvme/gpu/impl
 	install -m 644 include/snvme/*.h include/uapi/snvme/*.h $(DESTDIR)$(PREFIX)/include/snvme/
+	install -m 644 include/snvme/gpu/*.h $(DESTDIR)$(PREFIX)/include/snvme/gpu/
+	install -m 644 include/snvme/gpu/impl/*.h core/*.h $(DESTDIR)$(PREFIX)/include/snvme/gpu/impl/
 	sed 's|@PREFIX@|$(PREFIX)|' lib/snvme.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/snvme.pc
 	install -m 755 $(B)/snvme $(DESTDIR)$(PREFIX)/sbin/
 	install -m 644 doc/snvme.1 $(DESTDIR)$(PREFIX)/share/man/man1/

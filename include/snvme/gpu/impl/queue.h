@@ -204,9 +204,9 @@ SNVME_GPU_FN void snvme_gpu_publish(struct snvme_gpu_queue *q, __u32 mask, __u64
 			if (!run)
 				snv_thread_relax(turn++);
 		}
-		snv_looked();
-		/* The fence of each lane before the leader's store. */
-		snvme_warp_ballot(mask, true);
+		/* What each lane stored, and what it saw to be stored, before the leader's doorbell. */
+		snv_looked_far();
+		snvme_warp_sync(mask);
 		if (!rank) {
 			snv_db_ring(&q->sq_db, q->entries, snvme_gpu_slot(old, q->entries),
 				    snvme_gpu_slot(end, q->entries));
@@ -241,11 +241,17 @@ SNVME_GPU_FN int snvme_gpu_send(struct snvme_gpu_queue *q, __u32 mask, bool has,
 		__u32 slot = snvme_gpu_slot(pos, q->entries);
 
 		snvme_warp_store64(&q->sq[slot], &sqe);
-		/* Partner: the publisher's acquire. */
-		snv_peer_store_release(&q->ready[slot], (__u32)(pos + 1));
+		/*
+		 * Partner: the publisher's acquire. To the host's memory each has its own way, which the
+		 * publisher's fence does not wait for: entries went missing with less than this, seldom.
+		 */
+		if (q->far_ring)
+			SNV_STORE_RELEASE(&q->ready[slot], (__u32)(pos + 1));
+		else
+			snv_peer_store_release(&q->ready[slot], (__u32)(pos + 1));
 	}
 	/* So that none is counted before it is said to be written: the publisher would wait for it. */
-	snvme_warp_ballot(mask, good);
+	snvme_warp_sync(mask);
 	if (leader)
 		todo = snv_peer_add_acquire(&q->pending, n) ? 0 : n;
 	todo = snvme_warp_from(mask, senders, todo);

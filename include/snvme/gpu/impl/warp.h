@@ -66,6 +66,16 @@ SNVME_GPU_FN __u32 snvme_warp_ballot(__u32 mask, bool pred)
 #endif
 }
 
+/* What the lanes of @mask did before comes before what any of them does after. */
+SNVME_GPU_FN void snvme_warp_sync(__u32 mask)
+{
+#ifdef __CUDA_ARCH__
+	__syncwarp(mask);
+#else
+	(void)mask;
+#endif
+}
+
 /* Of the lanes of @mask, by rank, how many at the beginning have @pred? */
 SNVME_GPU_FN __u32 snvme_warp_leading(__u32 mask, bool pred)
 {
