@@ -226,12 +226,6 @@ SNV_FN void snv_doorbell_order(void)
 	asm volatile("fence.acq_rel.sys;" : : : "memory");
 }
 
-/* Likewise, and of what this lane stored too, as far as the controller: before another rings for it. */
-SNV_FN void snv_looked_far(void)
-{
-	asm volatile("fence.acq_rel.sys;" : : : "memory");
-}
-
 SNV_FN __u32 snv_cqe_look_dw3(const __le32 *dw3)
 {
 	return snv_cuda_ld_relaxed((const __u32 *)dw3);
@@ -269,7 +263,6 @@ SNV_FN __u32 snv_peer_add_release(__u32 *p, __u32 n)
 #define snv_peer_store64(p, v)		__atomic_store_n(p, v, __ATOMIC_RELEASE)
 #define snv_peer_look(p)		__atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define snv_looked()			((void)0)
-#define snv_looked_far()		((void)0)
 #define snv_doorbell_order()		((void)0)
 #define snv_cqe_look_dw3(dw3)		snv_cqe_load_dw3(dw3)
 

@@ -421,7 +421,6 @@ static int queue_make(struct snvme_gpu_set *set, uint32_t index)
 		.page_shift = ctrl->page_shift,
 		.nsid = set->opts.nsid,
 		.lba_shift = set->gpu.lba_shift,
-		.far_ring = set->cu && set->opts.rings == SNVME_GPU_RINGS_HOST,
 		.reap = SNVME_GPU_PHASE,
 	};
 	int ret;

@@ -208,7 +208,7 @@ static const struct shape shapes[] = {
 
 int main(int argc, char **argv)
 {
-	/* More of the one that failed once in a dozen runs, by entries that came late to the host's memory. */
+	/* More of the one that shows best when an entry is rung for before it is written. */
 	uint32_t turns = argc > 2 ? atoi(argv[2]) : 5;
 	uint64_t wanted = (argc > 1 ? strtoull(argv[1], NULL, 10) : 10) * 1000000, commands = 0;
 	struct rig rig;

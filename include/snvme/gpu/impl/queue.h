@@ -162,16 +162,16 @@ SNVME_GPU_FN bool snvme_gpu_fill(const struct snvme_gpu_queue *q, struct snvme_g
 }
 
 /*
- * The publisher's duty, begun with @todo commands pending, those of the lanes of @mask, from position @own
+ * The publisher's duty, begun with @own_n commands pending, those of the lanes of @mask, from position @own
  * on. By these lanes together.
  *
  * The acquire load of ready pairs with the release store by which the entry was said to be written.
  * The release in the last atomic, at system scope, pairs with the acquire of the next publisher: its
  * doorbell store comes after ours.
  */
-SNVME_GPU_FN void snvme_gpu_publish(struct snvme_gpu_queue *q, __u32 mask, __u64 own, __u32 todo)
+SNVME_GPU_FN void snvme_gpu_publish(struct snvme_gpu_queue *q, __u32 mask, __u64 own, __u32 own_n)
 {
-	__u32 n = snvme_warp_count(mask), rank = snvme_warp_rank(mask), turn = 0;
+	__u32 n = snvme_warp_count(mask), rank = snvme_warp_rank(mask), turn = 0, todo = own_n;
 	__u64 old = 0, end;
 
 	if (!rank)
@@ -181,8 +181,8 @@ SNVME_GPU_FN void snvme_gpu_publish(struct snvme_gpu_queue *q, __u32 mask, __u64
 	while (todo) {
 		__u32 left = todo;
 
-		/* The entries of these lanes, where they are all and next, need no looking for. */
-		if (end == own) {
+		/* Entries of these lanes need no looking for; what lies behind them does. */
+		if (end == own && todo <= own_n) {
 			end += todo;
 			left = 0;
 		}
@@ -205,7 +205,7 @@ SNVME_GPU_FN void snvme_gpu_publish(struct snvme_gpu_queue *q, __u32 mask, __u64
 				snv_thread_relax(turn++);
 		}
 		/* What each lane stored, and what it saw to be stored, before the leader's doorbell. */
-		snv_looked_far();
+		snv_looked();
 		snvme_warp_sync(mask);
 		if (!rank) {
 			snv_db_ring(&q->sq_db, q->entries, snvme_gpu_slot(old, q->entries),
@@ -241,14 +241,8 @@ SNVME_GPU_FN int snvme_gpu_send(struct snvme_gpu_queue *q, __u32 mask, bool has,
 		__u32 slot = snvme_gpu_slot(pos, q->entries);
 
 		snvme_warp_store64(&q->sq[slot], &sqe);
-		/*
-		 * Partner: the publisher's acquire. To the host's memory each has its own way, which the
-		 * publisher's fence does not wait for: entries went missing with less than this, seldom.
-		 */
-		if (q->far_ring)
-			SNV_STORE_RELEASE(&q->ready[slot], (__u32)(pos + 1));
-		else
-			snv_peer_store_release(&q->ready[slot], (__u32)(pos + 1));
+		/* Partner: the publisher's acquire. */
+		snv_peer_store_release(&q->ready[slot], (__u32)(pos + 1));
 	}
 	/* So that none is counted before it is said to be written: the publisher would wait for it. */
 	snvme_warp_sync(mask);

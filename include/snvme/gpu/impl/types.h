@@ -27,7 +27,6 @@
  * @page_shift: log2 of the controller's memory page
  * @nsid: namespace
  * @lba_shift: log2 of its blocks
- * @far_ring: the rings are not in the memory of those who use them
  *
  * Those who submit:
  * @reserved: positions handed out. Never wraps
@@ -61,8 +60,7 @@ struct snvme_gpu_queue {
 	__u32 page_shift;
 	__u32 nsid;
 	__u32 lba_shift;
-	__u32 far_ring;
-	__u32 pad0[23];
+	__u32 pad0[24];
 
 	__u64 reserved;
 	__u32 next_cid;
