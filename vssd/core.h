@@ -354,6 +354,7 @@ struct vssd_ctrl {
 	struct vssd_io flush_io;
 	uint64_t keep_alive_due;
 	uint32_t page_shift;		/* 12 + CC.MPS */
+	uint64_t max_transfer;		/* bytes: MDTS */
 	uint32_t granted_sq;		/* I/O queues, 1-based; 0: Set Features 07h has not come */
 	uint32_t granted_cq;
 	struct vssd_sq *sq[VSSD_MAX_QUEUES + 1];
@@ -497,7 +498,7 @@ static inline bool vssd_attached(const struct vssd_ctrl *ctrl, const struct vssd
 
 static inline uint64_t vssd_max_transfer(const struct vssd_ctrl *ctrl)
 {
-	return 1ULL << (ctrl->config.mdts + 12 + ctrl->config.mpsmin);
+	return ctrl->max_transfer;
 }
 
 /* ---- subsys.c: making and unmaking, stop and go, counters, random ------------------------------ */

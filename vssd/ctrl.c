@@ -674,6 +674,7 @@ int vssd_ctrl_add(struct vssd *v, const struct vssd_ctrl_config *config,
 	ctrl->cap = capabilities(&c);
 	ctrl->vs = SNV_VS(2, 0, 0);
 	ctrl->page_shift = 12 + c.mpsmin;
+	ctrl->max_transfer = 1ULL << (c.mdts + 12 + c.mpsmin);
 	ctrl->keep_alive_due = VSSD_NEVER;
 	ctrl->power_cycles = 1;
 	ctrl->power_on_at = vssd_now(v);

@@ -1028,17 +1028,18 @@ static uint32_t serve(struct vssd_sq *sq, uint32_t max)
 
 			/* Used as it is read here, and not read again. */
 			memcpy(&sqe, ring_at(&sq->ring, sq->head, 6), sizeof(sqe));
-			/* Of a pair, the first is taken when there are slots for both. */
-			if (__builtin_expect(sqe.flags & SNV_SQE_FUSE, 0) &&
-			    lacks_slots(sq, &sqe)) {
-				post_ended(sq, &ended);
-				return n;
-			}
 			if (++sq->head == sq->entries)
 				sq->head = 0;
 			__builtin_prefetch(ring_at(&sq->ring, sq->head, 6));
 			if (usual && quick(w, sq, &sqe, &ended))
 				continue;
+			/* Of a pair, the first is taken when there are slots for both. */
+			if (__builtin_expect(sqe.flags & SNV_SQE_FUSE, 0) &&
+			    lacks_slots(sq, &sqe)) {
+				sq->head = (sq->head ? sq->head : sq->entries) - 1;
+				post_ended(sq, &ended);
+				return n;
+			}
 			post_ended(sq, &ended);
 			begin(sq, &sqe);
 			alone = true;
