@@ -154,6 +154,7 @@ $(eval $(call unit_rule,clang-tsan,$(CLANG),-fsanitize=thread))
 # Programs for a machine with an NVIDIA GPU, CUDA, gcc and make, and nothing else.
 NVCC ?= $(or $(shell command -v nvcc 2>/dev/null),/usr/local/cuda/bin/nvcc)
 GPU_ARCH ?= native
+SANITIZER := $(dir $(NVCC))compute-sanitizer --report-api-errors no --error-exitcode 1
 NVCC_FLAGS := -O3 -std=c++17 -arch=$(GPU_ARCH) -lineinfo -Xcompiler -Wall -Itests
 GPU_LIBS := -Xcompiler -pthread $(LIB_LIBS)
 GPU_DEPS := $(HDRS) $(wildcard tests/*.h tests/gpu/*.h vssd/gpu/*.h)
@@ -168,14 +169,27 @@ $(B)/gpu/%: tests/gpu/%.cu $(GPU_DEPS) $(B)/gpu/ssd.o $(B)/libsnvme.a
 $(B)/bench-gpu: bench/gpu.cu $(GPU_DEPS) $(B)/gpu/ssd.o $(B)/libsnvme.a
 	$(Q)$(NVCC) $(CPPFLAGS) $(NVCC_FLAGS) -Itests/gpu -o $@ $< $(B)/gpu/ssd.o $(B)/libsnvme.a $(GPU_LIBS)
 
+$(B)/examples/%: examples/%.cu examples/gpu.h $(GPU_DEPS) $(B)/libsnvme.a
+	@mkdir -p $(@D)
+	$(Q)$(NVCC) $(CPPFLAGS) $(NVCC_FLAGS) -o $@ $< $(B)/libsnvme.a $(GPU_LIBS)
+
 .PHONY: bench-gpu
 bench-gpu: $(B)/bench-gpu
 	@mkdir -p $(B)/bench
 	$(Q)timeout -k 5 500 $< $(B)/bench/gpu.json
 
+# Text for the examples to read: this project's, over and over.
+$(B)/gpu/text: $(LIB_SRC)
+	@mkdir -p $(@D)
+	$(Q)while cat $(LIB_SRC); do :; done 2>/dev/null | head -c 512M > $@.new && mv $@.new $@
+
 .PHONY: check-gpu
-check-gpu: $(patsubst tests/gpu/%.cu,$(B)/gpu/%,$(wildcard tests/gpu/*.cu))
-	$(Q)for test in $^; do timeout -k 5 300 $$test || exit 1; done
+check-gpu: $(B)/gpu/queue $(B)/gpu/text $(B)/examples/gpu_grep $(B)/examples/gpu_add
+	$(Q)timeout -k 5 300 $(B)/gpu/queue
+	$(Q)timeout -k 5 100 $(SANITIZER) --tool memcheck $(B)/gpu/queue 0
+	$(Q)timeout -k 5 100 $(SANITIZER) --tool racecheck $(B)/gpu/queue 0
+	$(Q)timeout -k 5 100 $(B)/examples/gpu_grep vssd:file=$(B)/gpu/text,direct=false,gpu=0,threads=4 snvme
+	$(Q)timeout -k 5 100 $(B)/examples/gpu_add vssd:file=$(B)/gpu/text,direct=false,gpu=0,threads=4
 
 # Fuzzers of the virtual SSD's core. Their seeds are in the tree; what they find more stays in build.
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))

@@ -169,12 +169,12 @@ SNV_FN __u32 snv_peer_add(__u32 *p, __u32 n)
 	return old;
 }
 
-SNV_FN __u32 snv_peer_add_acquire(__u32 *p, __u32 n)
+SNV_FN __u64 snv_peer_add64_acquire(__u64 *p, __u64 n)
 {
-	__u32 old;
+	__u64 old;
 
-	asm volatile("atom.acquire.gpu.add.u32 %0, [%1], %2;"
-		     : "=r"(old) : "l"(p), "r"(n) : "memory");
+	asm volatile("atom.acquire.gpu.add.u64 %0, [%1], %2;"
+		     : "=l"(old) : "l"(p), "l"(n) : "memory");
 	return old;
 }
 
@@ -193,11 +193,6 @@ SNV_FN __u64 snv_peer_load64(const __u64 *p)
 
 	asm volatile("ld.relaxed.gpu.u64 %0, [%1];" : "=l"(v) : "l"(p) : "memory");
 	return v;
-}
-
-SNV_FN void snv_peer_store64(__u64 *p, __u64 v)
-{
-	asm volatile("st.relaxed.gpu.u64 [%0], %1;" : : "l"(p), "l"(v) : "memory");
 }
 
 SNV_FN bool snv_peer_cas64(__u64 *p, __u64 old, __u64 val)
@@ -242,12 +237,12 @@ SNV_FN bool snv_peer_cas_looked(__u32 *p, __u32 old, __u32 val)
 }
 
 /* Releases also what was stored to doorbells, so that the next one's store comes after it. */
-SNV_FN __u32 snv_peer_add_release(__u32 *p, __u32 n)
+SNV_FN __u64 snv_peer_add64_release(__u64 *p, __u64 n)
 {
-	__u32 old;
+	__u64 old;
 
-	asm volatile("atom.release.sys.add.u32 %0, [%1], %2;"
-		     : "=r"(old) : "l"(p), "r"(n) : "memory");
+	asm volatile("atom.release.sys.add.u64 %0, [%1], %2;"
+		     : "=l"(old) : "l"(p), "l"(n) : "memory");
 	return old;
 }
 #elif !defined(__KERNEL__)
@@ -256,11 +251,10 @@ SNV_FN __u32 snv_peer_add_release(__u32 *p, __u32 n)
 #define snv_peer_store(p, v)		__atomic_store_n(p, v, __ATOMIC_RELAXED)
 #define snv_peer_store_release(p, v)	__atomic_store_n(p, v, __ATOMIC_RELEASE)
 #define snv_peer_add(p, n)		__atomic_fetch_add(p, n, __ATOMIC_RELAXED)
-#define snv_peer_add_acquire(p, n)	__atomic_fetch_add(p, n, __ATOMIC_ACQUIRE)
-#define snv_peer_add_release(p, n)	__atomic_fetch_add(p, n, __ATOMIC_RELEASE)
+#define snv_peer_add64_acquire(p, n)	__atomic_fetch_add(p, n, __ATOMIC_ACQUIRE)
+#define snv_peer_add64_release(p, n)	__atomic_fetch_add(p, n, __ATOMIC_RELEASE)
 #define snv_peer_add64(p, n)		__atomic_fetch_add(p, n, __ATOMIC_ACQ_REL)
 #define snv_peer_load64(p)		__atomic_load_n(p, __ATOMIC_RELAXED)
-#define snv_peer_store64(p, v)		__atomic_store_n(p, v, __ATOMIC_RELEASE)
 #define snv_peer_look(p)		__atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define snv_looked()			((void)0)
 #define snv_doorbell_order()		((void)0)
@@ -273,7 +267,7 @@ SNV_FN bool snv_peer_cas_looked(__u32 *p, __u32 old, __u32 val)
 
 SNV_FN bool snv_peer_cas64(__u64 *p, __u64 old, __u64 val)
 {
-	return __atomic_compare_exchange_n(p, &old, val, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+	return __atomic_compare_exchange_n(p, &old, val, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
 SNV_FN bool snv_peer_cas_acquire(__u32 *p, __u32 old, __u32 val)

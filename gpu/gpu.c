@@ -71,7 +71,9 @@ struct snvme_gpu_set {
 	uint32_t n;
 	struct snvme_gpu_opts opts;
 	struct snvme_gpu gpu;		/* with pointers of the threads */
-	struct snvme_gpu *handle;	/* of the threads */
+	struct snvme_gpu *handle;	/* of the threads, as are the next two */
+	struct snvme_gpu_queue *queue;
+	struct snvme_gpu_live *live;
 	struct pair *pair;
 	struct pin *pins;
 	struct reg *regs;
@@ -157,8 +159,8 @@ static void near_clear(const struct snvme_gpu_set *set, uint64_t at, size_t leng
 }
 
 /*
- * Let the threads reach memory of the host: *@at. Pages are registered once by all sets of a process: by
- * the first, whose registration the others share.
+ * Let the threads reach memory of the host: *@at. What CUDA knows already, as pinned memory or because
+ * another set of this process registered it, stays whose it is.
  */
 static int reach(struct snvme_gpu_set *set, void *va, size_t length, unsigned int flags,
 		 uint64_t *at)
@@ -168,28 +170,23 @@ static int reach(struct snvme_gpu_set *set, void *va, size_t length, unsigned in
 	uintptr_t end = ((uintptr_t)va + length + page - 1) & ~(page - 1);
 	struct pin *pin;
 	snv_cu_ptr ptr;
-	snv_cu_result err;
 
 	*at = (uintptr_t)va;
-	if (!set->cu)
+	if (!set->cu ||
+	    (!set->cu->MemHostGetDevicePointer(&ptr, (char *)va + length - 1, 0) &&
+	     !set->cu->MemHostGetDevicePointer(at, va, 0)))
 		return 0;
 	pin = malloc(sizeof(*pin));
 	if (!pin)
 		return -ENOMEM;
 	flags |= SNV_CU_HOST_REGISTER_PORTABLE | SNV_CU_HOST_REGISTER_DEVICEMAP;
-	err = set->cu->MemHostRegister((void *)first, end - first, flags);
-	if (!err) {
-		*pin = (struct pin){ (void *)first, end - first, set->pins };
-		set->pins = pin;
-	} else {
+	if (set->cu->MemHostRegister((void *)first, end - first, flags)) {
 		free(pin);
-		if (err != SNV_CU_ALREADY_REGISTERED)
-			return -EIO;
-	}
-	if (set->cu->MemHostGetDevicePointer(&ptr, va, 0))
 		return -EIO;
-	*at = ptr;
-	return 0;
+	}
+	*pin = (struct pin){ (void *)first, end - first, set->pins };
+	set->pins = pin;
+	return set->cu->MemHostGetDevicePointer(at, va, 0) ? -EIO : 0;
 }
 
 /* No more. */
@@ -402,6 +399,11 @@ static int queue_destroy(struct snvme_ctrl *ctrl, struct pair *pair)
 	return 0;
 }
 
+static uint32_t common_divisor(uint32_t a, uint32_t b)
+{
+	return b ? common_divisor(b, a % b) : a;
+}
+
 /* Make the queue of @pair on rings as they were made, and tell the threads. */
 static int queue_make(struct snvme_gpu_set *set, uint32_t index)
 {
@@ -411,6 +413,7 @@ static int queue_make(struct snvme_gpu_set *set, uint32_t index)
 	struct snvme_gpu_queue q = {
 		.sq = (struct snv_sqe *)(uintptr_t)pair->sq.at,
 		.cq = (struct snv_cqe *)(uintptr_t)pair->cq.at,
+		.live = set->live + index,
 		.word = (__u32 *)(uintptr_t)pair->word,
 		.ready = (__u32 *)(uintptr_t)pair->ready,
 		.lists = (const struct snv_prp_list *)(uintptr_t)pair->list,
@@ -421,18 +424,23 @@ static int queue_make(struct snvme_gpu_set *set, uint32_t index)
 		.page_shift = ctrl->page_shift,
 		.nsid = set->opts.nsid,
 		.lba_shift = set->gpu.lba_shift,
-		.reap = SNVME_GPU_PHASE,
+		.spread = set->gpu.queues,
 	};
 	int ret;
 
 	while (1U << q.cid_bits < depth)
 		q.cid_bits++;
+	/* About the golden section: threads' own identifiers lie side by side, and are hopped over. */
+	q.hop = depth * 5 / 8;
+	while (common_divisor(q.hop, depth) != 1)
+		q.hop++;
 	near_clear(set, pair->cq.at, pair->cq.length);
+	near_clear(set, (uintptr_t)q.live, sizeof(*q.live));
 	near_clear(set, pair->word, depth * sizeof(uint32_t));
 	near_clear(set, pair->ready, (depth + 1) * sizeof(uint32_t));
 	ret = queue_create(set, ctrl, pair, &q);
 	if (!ret)
-		near_write(set, (uintptr_t)&set->gpu.queue[index], &q, sizeof(q));
+		near_write(set, (uintptr_t)&set->queue[index], &q, sizeof(q));
 	return ret;
 }
 
@@ -526,8 +534,10 @@ static int make_all(struct snvme_gpu_set *set, char *why, size_t size)
 	int ret = 0;
 
 	set->pair = calloc(pairs, sizeof(*set->pair));
-	at = near_alloc(set, pairs * sizeof(struct snvme_gpu_queue));
-	set->gpu.queue = (struct snvme_gpu_queue *)(uintptr_t)at;
+	at = near_alloc(set, pairs * (sizeof(*set->queue) + sizeof(*set->live)));
+	set->queue = (struct snvme_gpu_queue *)(uintptr_t)at;
+	set->live = (struct snvme_gpu_live *)(set->queue + pairs);
+	set->gpu.queue = set->queue;
 	set->handle = (struct snvme_gpu *)(uintptr_t)near_alloc(set, sizeof(*set->handle));
 	if (!set->pair || !at || !set->handle)
 		return failed(why, size, -ENOMEM, "no memory for %u queues", pairs);
@@ -621,7 +631,7 @@ SNVME_API void snvme_gpu_close(struct snvme_gpu_set *set)
 		snvme_gpu_mem_release(set, set->regs->at);
 	while (!stuck && set->pins)
 		unreach(set, set->pins->va);
-	near_free(set, (uintptr_t)set->gpu.queue);
+	near_free(set, (uintptr_t)set->queue);
 	near_free(set, (uintptr_t)set->handle);
 	if (set->stream) {
 		set->cu->StreamSynchronize(set->stream);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * GPU threads against virtual SSDs. Every byte of a block tells its block and its generation; buffers are
- * poisoned before each read. Usage: queue [COMMANDS [TURNS]]: in
- * millions, 10 unless given; repetitions of what is rare, 5.
+ * poisoned before each read. Usage: queue [COMMANDS [TURNS]]: commands in millions, 10 unless given;
+ * repetitions of what is rare, 5. With 0 commands, a small run for compute-sanitizer.
  */
 #include "tap.h"
 #include "rig.h"
@@ -87,10 +87,10 @@ static __global__ void mixed(const struct snvme_gpu *gpu, const struct snvme_gpu
 		note(r, snvme_gpu_write(gpu, mem, at, lba, nlb));
 		for (uint32_t i = 0; i < nlb * lba_size / 16; i++)
 			buf[i] = make_uint4(0xdeadbeef, round, thread, i);
-		if (next(&x) % 2) {
+		if (gpu->ssds > 1 || next(&x) % 2) {
 			note(r, snvme_gpu_read(gpu, mem, at, lba, nlb));
 		} else {
-			struct snvme_gpu_queue *q = snvme_gpu_queue_of(gpu, 0);
+			const struct snvme_gpu_queue *q = snvme_gpu_queue_of(gpu, 0);
 			struct snvme_gpu_token token[MOST];
 			struct snvme_gpu_io io = {};
 			uint32_t sent = 0, n = nlb < MOST ? nlb : MOST;
@@ -124,8 +124,9 @@ static __global__ void mixed(const struct snvme_gpu *gpu, const struct snvme_gpu
 /* Pinned before anything runs. */
 static struct result *result;
 
+/* @host: pinned memory for the data, as much as they need; NULL: memory of the GPU. */
 static uint64_t run_mixed(struct rig *rig, uint32_t blocks, uint32_t threads, uint32_t rounds,
-			  double seconds, const char *what)
+			  double seconds, const char *what, char *host = NULL)
 {
 	size_t bytes = (size_t)blocks * threads * MOST * BLOCK;
 	struct result *r = result;
@@ -137,9 +138,10 @@ static uint64_t run_mixed(struct rig *rig, uint32_t blocks, uint32_t threads, ui
 	memset(r, 0, sizeof(*r));
 	rig_cuda(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "stream");
 	/* Nothing here may wait for the kernel that plays the SSD. */
-	rig_cuda(cudaMallocAsync(&alloc, bytes + 4096, stream), "buffers");
+	if (!host)
+		rig_cuda(cudaMallocAsync(&alloc, bytes + 4096, stream), "buffers");
 	rig_cuda(cudaStreamSynchronize(stream), "buffers");
-	buf = (char *)(((uintptr_t)alloc + 4095) & ~4095UL);
+	buf = host ? host : (char *)(((uintptr_t)alloc + 4095) & ~4095UL);
 	mem = rig_mem(rig, buf, bytes);
 	mixed<<<blocks, threads, 0, stream>>>(rig->gpu, mem, buf, rounds, 1, r);
 	rig_cuda(cudaGetLastError(), what);
@@ -151,26 +153,37 @@ static uint64_t run_mixed(struct rig *rig, uint32_t blocks, uint32_t threads, ui
 		diag("%llu failed (first: %d), %llu with wrong data", r->bad_status,
 		     r->first_status, r->bad_data);
 	snvme_gpu_mem_release(rig->set, mem);
-	cudaFreeAsync(alloc, stream);
+	if (!host)
+		cudaFreeAsync(alloc, stream);
 	cudaStreamDestroy(stream);
 	return done;
 }
 
 /* Completions that matched no command: there are none. */
-static void diag_queues(struct rig *rig)
+static void check_strays(struct rig *rig)
 {
-	struct snvme_gpu gpu;
+	cudaStream_t stream;
+	uint32_t strays = 0, dead = 0;
 	struct snvme_gpu_queue q;
+	struct snvme_gpu_live live;
+	struct snvme_gpu gpu;
 
-	cudaMemcpyAsync(&gpu, rig->gpu, sizeof(gpu), cudaMemcpyDeviceToHost, rig->stream);
-	cudaStreamSynchronize(rig->stream);
+	rig_cuda(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "stream");
+	cudaMemcpyAsync(&gpu, rig->gpu, sizeof(gpu), cudaMemcpyDeviceToHost, stream);
+	cudaStreamSynchronize(stream);
 	for (uint32_t i = 0; i < gpu.ssds * gpu.queues; i++) {
-		cudaMemcpyAsync(&q, &gpu.queue[i], sizeof(q), cudaMemcpyDeviceToHost, rig->stream);
-		cudaStreamSynchronize(rig->stream);
-		if (q.strays || q.dead)
-			diag("queue %u: %u strays, dead %u, reserved %llu, published %llu, pending %u, reap %llx",
-			     i, q.strays, q.dead, q.reserved, q.published, q.pending, q.reap);
+		cudaMemcpyAsync(&q, &gpu.queue[i], sizeof(q), cudaMemcpyDeviceToHost, stream);
+		cudaStreamSynchronize(stream);
+		cudaMemcpyAsync(&live, q.live, sizeof(live), cudaMemcpyDeviceToHost, stream);
+		cudaStreamSynchronize(stream);
+		strays += live.strays;
+		dead += live.dead;
+		if (live.strays || live.dead)
+			diag("queue %u: %u strays, dead %u, reserved %llu, posted %llx, head %llx", i,
+			     live.strays, live.dead, live.reserved, live.posted, live.head);
 	}
+	cudaStreamDestroy(stream);
+	is(strays + dead, 0, "no completion went astray");
 }
 
 static struct snvme_gpu_opts opts(uint32_t queues, uint32_t depth, uint32_t rings)
@@ -206,15 +219,141 @@ static const struct shape shapes[] = {
 	{ "blocks of 512 bytes", 9, 4, 1023, SNVME_GPU_RINGS_DEVICE, 16, 64, 50 },
 };
 
+/* Blocks of a warp go to several SSDs at once. */
+static void test_several(void)
+{
+	struct snvme_gpu_opts o = opts(2, 255, SNVME_GPU_RINGS_DEVICE);
+	struct rig rig;
+
+	o.stripe = 4096;
+	rig_open_kernels(&rig, 3, 256ULL << 20, 12, 2, 256);
+	rig_queues(&rig, o);
+	run_mixed(&rig, 8, 128, 50, 60, "three SSDs, striped");
+	check_strays(&rig);
+	rig_close(&rig);
+
+	o.mirrored = 1;
+	rig_open_kernels(&rig, 3, 256ULL << 20, 12, 2, 256);
+	rig_queues(&rig, o);
+	run_mixed(&rig, 8, 128, 50, 60, "three SSDs, mirrored");
+	check_strays(&rig);
+	is(memcmp(rig.one[0].storage, rig.one[1].storage, 256U << 20) |
+	   memcmp(rig.one[0].storage, rig.one[2].storage, 256U << 20), 0, "all hold the same");
+	rig_close(&rig);
+}
+
+/* ---- what goes wrong -------------------------------------------------------------------------- */
+
+/* Each thread reads block @lba, or past the end if its number is odd and @odd. ret[]: what it was told. */
+static __global__ void one_each(const struct snvme_gpu *gpu, const struct snvme_gpu_mem *mem, bool odd,
+				int *ret)
+{
+	uint32_t thread = blockIdx.x * blockDim.x + threadIdx.x;
+	struct snvme_gpu_io io = {};
+
+	io.opcode = SNV_OP_READ;
+	io.map = &mem->map[0];
+	io.slba = odd && thread % 2 ? gpu->blocks : thread;
+	io.nlb = 1;
+	ret[thread] = snvme_gpu_do(snvme_gpu_queue_of(gpu, 0), &io);
+}
+
+#define EACH	96
+
+/* How many threads were told @even, or @uneven, by their numbers. */
+static uint32_t told(const int *ret, int even, int uneven)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < EACH; i++)
+		n += ret[i] == (i % 2 ? uneven : even);
+	return n;
+}
+
+static void test_faults(int *ret)
+{
+	struct snvme_gpu_opts o = opts(1, 40, SNVME_GPU_RINGS_DEVICE);
+	const struct snvme_gpu_mem *mem;
+	cudaStream_t stream;
+	struct rig rig;
+	char *buf;
+
+	o.timeout_ms = 300;
+	rig_cuda(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "stream");
+	rig_cuda(cudaMalloc(&buf, 1U << 20), "buffer");
+	rig_open_kernel(&rig, 16ULL << 20, 12, 1, 64);
+	rig_queues(&rig, o);
+	mem = rig_mem(&rig, buf, 1U << 20);
+	one_each<<<1, EACH, 0, stream>>>(rig.gpu, mem, true, ret);
+	rig_wait(stream, 10, "statuses");
+	is(told(ret, 0, SNV_SC_LBA_RANGE), EACH, "a status reaches who asked, and no other lane");
+
+	/* Nobody serves the queue any more. */
+	rig.one[0].deaf = true;
+	is(snvme_gpu_renew(rig.set), 0, "made anew");
+	one_each<<<1, EACH, 0, stream>>>(rig.gpu, mem, false, ret);
+	rig_wait(stream, 10, "a deadline");
+	is(told(ret, -ETIMEDOUT, -ETIMEDOUT), EACH, "a deadline ends all waits");
+	one_each<<<1, EACH, 0, stream>>>(rig.gpu, mem, false, ret);
+	rig_wait(stream, 10, "a dead queue");
+	is(told(ret, -ETIMEDOUT, -ETIMEDOUT), EACH, "and those that begin after it");
+	rig_close(&rig);
+
+	o.timeout_ms = 20000;
+	rig_open_kernel(&rig, 16ULL << 20, 12, 1, 64);
+	rig.one[0].deaf = true;
+	rig_queues(&rig, o);
+	mem = rig_mem(&rig, buf, 1U << 20);
+	one_each<<<1, EACH, 0, stream>>>(rig.gpu, mem, false, ret);
+	usleep(50000);
+	is(cudaStreamQuery(stream), cudaErrorNotReady, "they wait");
+	is(snvme_reset(rig.ctrl[0]), 0, "a reset");
+	rig_wait(stream, 10, "a reset");
+	is(told(ret, -ECONNRESET, -ECONNRESET), EACH, "ends all waits");
+	rig.one[0].deaf = false;
+	is(snvme_gpu_renew(rig.set), 0, "made anew");
+	one_each<<<1, EACH, 0, stream>>>(rig.gpu, mem, false, ret);
+	rig_wait(stream, 10, "after a reset");
+	is(told(ret, 0, 0), EACH, "all are well");
+	rig_close(&rig);
+	cudaFree(buf);
+	cudaStreamDestroy(stream);
+}
+
+/*
+ * Few commands, for compute-sanitizer. It takes what is allocated while a kernel runs for unallocated, which
+ * is all that a persistent kernel works on, and lets no copy pass by a kernel: so the host's threads
+ * play the SSD, and all is in pinned memory. And under it lanes of a warp do wait for one another where
+ * they part: so there is an identifier for every command.
+ */
+static int test_small(void)
+{
+	enum { BLOCKS = 2, LANES = 48 };
+	struct rig rig;
+	char *buf;
+
+	rig_cuda(cudaMallocHost(&buf, (size_t)BLOCKS * LANES * MOST * BLOCK), "buffers");
+	rig_open_threads(&rig, "vssd:ram,size=64M,lba=4096");
+	rig_queues(&rig, opts(1, 1000, SNVME_GPU_RINGS_HOST));
+	run_mixed(&rig, BLOCKS, LANES, 3, 120, "a few", buf);
+	check_strays(&rig);
+	rig_close(&rig);
+	return ::done();
+}
+
 int main(int argc, char **argv)
 {
 	/* More of the one that shows best when an entry is rung for before it is written. */
 	uint32_t turns = argc > 2 ? atoi(argv[2]) : 5;
 	uint64_t wanted = (argc > 1 ? strtoull(argv[1], NULL, 10) : 10) * 1000000, commands = 0;
 	struct rig rig;
+	int *ret;
 
 	setenv("CUDA_MODULE_LOADING", "EAGER", 1);
 	rig_cuda(cudaMallocHost(&result, sizeof(*result)), "CUDA");
+	rig_cuda(cudaMallocHost(&ret, EACH * sizeof(*ret)), "CUDA");
+	if (!wanted)
+		return test_small();
 
 	/* A kernel plays the SSD. */
 	for (uint32_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]) + turns; i++) {
@@ -223,9 +362,11 @@ int main(int argc, char **argv)
 		rig_open_kernel(&rig, 512ULL << 20, s->lba_shift, s->queues, 512);
 		rig_queues(&rig, opts(s->queues, s->depth, s->rings));
 		run_mixed(&rig, s->blocks, s->threads, s->rounds, 60, s->what);
-		diag_queues(&rig);
+		check_strays(&rig);
 		rig_close(&rig);
 	}
+	test_several();
+	test_faults(ret);
 	rig_open_kernel(&rig, 1ULL << 30, 12, 8, 512);
 	rig_queues(&rig, opts(8, 1000, SNVME_GPU_RINGS_DEVICE));
 	for (uint32_t i = 0; commands < wanted && i < 1000; i++)

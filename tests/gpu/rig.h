@@ -27,13 +27,21 @@ int snvme_vssd_open_served(const char *spec, const struct vssd_server *server,
 
 #define RIG_QUEUES	64
 
-struct rig {
+#define RIG_SSDS	4
+
+struct rig_ssd {
 	struct vssd_gpu *ssd;		/* NULL: threads of the host */
 	void *storage;
 	uint32_t *doorbells;		/* in VRAM */
 	cudaStream_t stream;
+	bool deaf;			/* queues made from now on are served by nobody */
 	int slot[RIG_QUEUES + 1];
-	struct snvme_ctrl *ctrl;
+};
+
+struct rig {
+	struct rig_ssd one[RIG_SSDS];
+	struct snvme_ctrl *ctrl[RIG_SSDS];
+	unsigned int n;
 	struct snvme_gpu_set *set;
 	const struct snvme_gpu *gpu;
 };
@@ -53,11 +61,14 @@ static inline void rig_cuda(cudaError_t err, const char *what)
 
 static bool rig_serve(void *ctx, const struct vssd_served *q)
 {
-	struct rig *rig = (struct rig *)ctx;
+	struct rig_ssd *rig = (struct rig_ssd *)ctx;
 	struct vssd_gpu_queue queue = {};
 
 	if (q->sqid > RIG_QUEUES || q->cqid > RIG_QUEUES)
 		return false;
+	rig->slot[q->sqid] = -1;
+	if (rig->deaf)
+		return true;
 	queue.sq = (const void *)q->sq_addr;
 	queue.cq = (void *)q->cq_addr;
 	queue.sq_db = rig->doorbells + 2 * q->sqid;
@@ -77,8 +88,8 @@ static bool rig_serve(void *ctx, const struct vssd_served *q)
 
 static void rig_unserve(void *ctx, uint16_t sqid)
 {
-	struct rig *rig = (struct rig *)ctx;
-	int ret = rig->ssd ? vssd_gpu_unserve(rig->ssd, rig->slot[sqid]) : 0;
+	struct rig_ssd *rig = (struct rig_ssd *)ctx;
+	int ret = rig->ssd && rig->slot[sqid] >= 0 ? vssd_gpu_unserve(rig->ssd, rig->slot[sqid]) : 0;
 
 	if (ret)
 		fprintf(stderr, "# unserve %u: %d\n", sqid, ret);
@@ -86,52 +97,67 @@ static void rig_unserve(void *ctx, uint16_t sqid)
 
 static int rig_map(void *ctx, void *va, size_t length)
 {
-	struct rig *rig = (struct rig *)ctx;
+	struct rig_ssd *rig = (struct rig_ssd *)ctx;
 
 	return vssd_gpu_range(rig->ssd, (uint64_t)va, (uint64_t)va + length, true);
 }
 
 static void rig_unmap(void *ctx, void *va, size_t length)
 {
-	struct rig *rig = (struct rig *)ctx;
+	struct rig_ssd *rig = (struct rig_ssd *)ctx;
 
 	if (rig->ssd)
 		vssd_gpu_range(rig->ssd, (uint64_t)va, (uint64_t)va + length, false);
 }
 
-/* An SSD that a kernel plays: @size 0: without data, of 1 TiB. */
+/* SSDs that kernels play, @n of them, each of @size; 0: without data, of 1 TiB. */
+static inline void rig_open_kernels(struct rig *rig, unsigned int n, uint64_t size, uint32_t lba_shift,
+				    uint32_t queues, uint32_t threads)
+{
+	memset(rig, 0, sizeof(*rig));
+	rig->n = n;
+	for (unsigned int i = 0; i < n; i++) {
+		struct rig_ssd *one = &rig->one[i];
+
+		if (size) {
+			rig_cuda(cudaHostAlloc(&one->storage, size, cudaHostAllocMapped), "storage");
+			memset(one->storage, 0, size);
+		}
+		rig_cuda(cudaStreamCreateWithFlags(&one->stream, cudaStreamNonBlocking), "stream");
+		rig_cuda(cudaMalloc(&one->doorbells, 4096), "doorbells");
+		rig_cuda(cudaMemset(one->doorbells, 0, 4096), "doorbells");
+	}
+	/* Nothing that waits for the device comes after the first of them runs. */
+	rig_cuda(cudaDeviceSynchronize(), "device");
+	for (unsigned int i = 0; i < n; i++) {
+		struct rig_ssd *one = &rig->one[i];
+		struct vssd_gpu_config config = {};
+		struct vssd_server server = { rig_serve, rig_unserve, rig_map, rig_unmap, one };
+		char spec[128], why[256] = "";
+		int ret;
+
+		config.storage = one->storage;
+		config.size = size ? size : 1ULL << 40;
+		config.lba_shift = lba_shift;
+		config.mdts_bytes = 1U << 20;
+		config.queues = queues;
+		config.threads = threads;
+		ret = vssd_gpu_start(&config, &one->ssd, why, sizeof(why));
+		if (ret)
+			rig_die("the SSD's kernel", why);
+		snprintf(spec, sizeof(spec), "null,size=%llu,lba=%u,queues=%u",
+			 (unsigned long long)config.size, 1U << lba_shift, RIG_QUEUES);
+		/* Doorbells are as the BAR has them, from the admin queue's on. */
+		ret = snvme_vssd_open_served(spec, &server, (uint64_t)one->doorbells, &rig->ctrl[i]);
+		if (ret)
+			rig_die(spec, snvme_strerror(ret));
+	}
+}
+
 static inline void rig_open_kernel(struct rig *rig, uint64_t size, uint32_t lba_shift,
 				   uint32_t queues, uint32_t threads)
 {
-	struct vssd_gpu_config config = {};
-	struct vssd_server server = { rig_serve, rig_unserve, rig_map, rig_unmap, rig };
-	char spec[128], why[256] = "";
-	int ret;
-
-	memset(rig, 0, sizeof(*rig));
-	if (size) {
-		rig_cuda(cudaHostAlloc(&rig->storage, size, cudaHostAllocMapped), "storage");
-		memset(rig->storage, 0, size);
-	}
-	config.storage = rig->storage;
-	config.size = size ? size : 1ULL << 40;
-	config.lba_shift = lba_shift;
-	config.mdts_bytes = 1U << 20;
-	config.queues = queues;
-	config.ctas = 1;
-	config.threads = threads;
-	rig_cuda(cudaStreamCreateWithFlags(&rig->stream, cudaStreamNonBlocking), "stream");
-	rig_cuda(cudaMalloc(&rig->doorbells, 4096), "doorbells");
-	rig_cuda(cudaMemset(rig->doorbells, 0, 4096), "doorbells");
-	ret = vssd_gpu_start(&config, &rig->ssd, why, sizeof(why));
-	if (ret)
-		rig_die("the SSD's kernel", why);
-	snprintf(spec, sizeof(spec), "null,size=%llu,lba=%u,queues=%u",
-		 (unsigned long long)config.size, 1U << lba_shift, RIG_QUEUES);
-	/* Doorbells are as the BAR has them, from the admin queue's on. */
-	ret = snvme_vssd_open_served(spec, &server, (uint64_t)rig->doorbells, &rig->ctrl);
-	if (ret)
-		rig_die(spec, snvme_strerror(ret));
+	rig_open_kernels(rig, 1, size, lba_shift, queues, threads);
 }
 
 /* An SSD that threads of the host play. */
@@ -141,20 +167,21 @@ static inline void rig_open_threads(struct rig *rig, const char *spec)
 	int ret;
 
 	memset(rig, 0, sizeof(*rig));
-	ret = snvme_open(spec, &rig->ctrl);
+	rig->n = 1;
+	ret = snvme_open(spec, &rig->ctrl[0]);
 	if (ret) {
 		snvme_vssd_check(spec, why, sizeof(why));
 		rig_die(spec, *why ? why : snvme_strerror(ret));
 	}
 }
 
-/* Queues on the SSD for the GPU. */
+/* Queues on the SSDs for the GPU. */
 static inline void rig_queues(struct rig *rig, struct snvme_gpu_opts opts)
 {
 	char why[256] = "";
 
 	opts.size = sizeof(opts);
-	if (snvme_gpu_open(&rig->ctrl, 1, &opts, &rig->set, why, sizeof(why)))
+	if (snvme_gpu_open(rig->ctrl, rig->n, &opts, &rig->set, why, sizeof(why)))
 		rig_die("snvme_gpu_open", why);
 	rig->gpu = snvme_gpu_handle(rig->set);
 }
@@ -170,23 +197,29 @@ static inline const struct snvme_gpu_mem *rig_mem(struct rig *rig, void *ptr, si
 }
 
 /*
- * The SSD's kernel ends first, and with it all that it does: to unregister memory waits for every
- * kernel, this one too.
+ * The SSDs' kernels end first, and with them all that they do: to unregister memory waits for every
+ * kernel, these too.
  */
 static inline void rig_close(struct rig *rig)
 {
-	struct vssd_gpu *ssd = rig->ssd;
+	for (unsigned int i = 0; i < rig->n; i++) {
+		struct vssd_gpu *ssd = rig->one[i].ssd;
 
-	rig->ssd = NULL;
-	vssd_gpu_stop(ssd);
+		rig->one[i].ssd = NULL;
+		vssd_gpu_stop(ssd);
+	}
 	snvme_gpu_close(rig->set);
-	snvme_close(rig->ctrl);
-	if (rig->doorbells)
-		cudaFree(rig->doorbells);
-	if (rig->storage)
-		cudaFreeHost(rig->storage);
-	if (rig->stream)
-		cudaStreamDestroy(rig->stream);
+	for (unsigned int i = 0; i < rig->n; i++) {
+		struct rig_ssd *one = &rig->one[i];
+
+		snvme_close(rig->ctrl[i]);
+		if (one->doorbells)
+			cudaFree(one->doorbells);
+		if (one->storage)
+			cudaFreeHost(one->storage);
+		if (one->stream)
+			cudaStreamDestroy(one->stream);
+	}
 }
 
 /* Wait for @stream; a kernel that takes longer than @seconds hangs: that ends the program. */

@@ -81,29 +81,38 @@ done_testing() {
 # A script that ends otherwise has failed, whatever its last command said.
 trap '[ -n "$planned" ] || { not_ok "ends with done_testing"; exit 1; }' EXIT
 
-# ctrl_of SERIAL: the controller's name, such as nvme1.
+# ctrl_of SERIAL: the controller's name, such as nvme1. The driver probes in the background: wait.
 ctrl_of() {
-	local controller serial
+	local controller serial tries=0
 
-	for controller in /sys/class/nvme/nvme*; do
-		read -r serial <"$controller/serial"
-		if [ "$serial" = "$1" ]; then
-			echo "${controller##*/}"
-			return
-		fi
-	done
+	until [ $((tries += 1)) -gt 300 ]; do
+		for controller in /sys/class/nvme/nvme*; do
+			read -r serial <"$controller/serial" || continue
+			if [ "$serial" = "$1" ]; then
+				echo "${controller##*/}"
+				return
+			fi
+		done
+		sleep 0.1
+	done 2>/dev/null
 	return 1
 }
 
 # disk_of SERIAL: the block device's name of its first namespace, such as nvme1n1.
 disk_of() {
-	local controller disk
+	local controller disk tries=0
 
 	controller=$(ctrl_of "$1") || return
-	for disk in "/sys/class/nvme/$controller"/nvme*n*; do
-		echo "${disk##*/}"
-		return
+	until [ $((tries += 1)) -gt 300 ]; do
+		for disk in "/sys/class/nvme/$controller"/nvme*n*; do
+			if [ -e "$disk" ]; then
+				echo "${disk##*/}"
+				return
+			fi
+		done
+		sleep 0.1
 	done
+	return 1
 }
 
 # load_snvme [PARAMETER=VALUE...]

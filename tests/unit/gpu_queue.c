@@ -183,7 +183,7 @@ static void test_tokens(void)
 	enum { DEPTH = 40 };
 	struct snvme_gpu_token token[DEPTH], more;
 	const struct snvme_gpu_mem *mem;
-	struct snvme_gpu_queue *q;
+	const struct snvme_gpu_queue *q;
 	struct snvme_gpu_io io = { .opcode = SNV_OP_READ, .nlb = 1 };
 	char *buf = pages(DEPTH * 4096);
 	uint32_t bad = 0, i;
@@ -240,7 +240,7 @@ static void test_tokens(void)
 	io.opcode = SNV_OP_WRITE;
 	io.flags = SNVME_GPU_FUA;
 	is(snvme_gpu_do(q, &io), 0, "a write with FUA");
-	is(q->strays, 0, "no completion went astray");
+	is(q->live->strays, 0, "no completion went astray");
 	close_set();
 	free(buf);
 }
@@ -280,7 +280,7 @@ static void *work(void *arg)
 		char *buf = w->buf + base;
 
 		if (gpu->ssds == 1 && next(&x) % 2) {
-			struct snvme_gpu_queue *q = snvme_gpu_queue_of(gpu, 0);
+			const struct snvme_gpu_queue *q = snvme_gpu_queue_of(gpu, 0);
 			struct snvme_gpu_token token[4];
 			uint32_t n = 0;
 
@@ -335,7 +335,7 @@ static void test_threads(const char *spec, unsigned int ssds, struct snvme_gpu_o
 		bad += w[i].bad;
 	}
 	for (uint32_t i = 0; i < gpu->ssds * gpu->queues; i++)
-		strays += gpu->queue[i].strays;
+		strays += gpu->queue[i].live->strays;
 	is(bad, 0, "%s, %u of them, %u queues of depth %u: %u threads", spec, ssds, gpu->queues,
 	   gpu->queue[0].depth, THREADS);
 	is(strays, 0, "no completion went astray");
@@ -397,7 +397,7 @@ static void test_faults(void)
 	for (int i = 0; i < 200; i++)
 		bad += snvme_gpu_read(gpu, mem, 0, 100, 1) != 0 || snvme_gpu_read(gpu, mem, 0, 7, 1) != 0;
 	is(bad, 0, "completions that come twice are somebody's once");
-	is(gpu->queue[0].strays, 200, "and counted");
+	is(gpu->queue[0].live->strays, 200, "and counted");
 	close_set();
 
 	for (int lose = 0; lose < 2; lose++) {

@@ -967,9 +967,6 @@ static int check_config(const struct vssd_gpu_config *config, char *why, size_t 
 {
 	if (!config->queues)
 		return fail(why, size, -EINVAL, "no queues");
-	if (config->ctas != 1)
-		return fail(why, size, -EINVAL, "%u CTAs for a queue pair: only 1 is supported",
-			    config->ctas);
 	if (!config->threads || config->threads % WARP || config->threads > MAX_THREADS)
 		return fail(why, size, -EINVAL, "%u threads: not a multiple of 32 up to %u",
 			    config->threads, MAX_THREADS);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The data path of a virtual SSD, played by a persistent CUDA kernel: one CTA or more for each I/O
- * queue pair fetch commands, move data between pinned host memory, the SSD's storage, and whatever
- * the commands point to, and post completions. Registers and admin commands stay with the core on a
+ * The data path of a virtual SSD, played by a persistent CUDA kernel: one CTA for each I/O queue
+ * pair fetches commands, moves data between pinned host memory, the SSD's storage, and whatever
+ * the commands point to, and posts completions. Registers and admin commands stay with the core on a
  * CPU, which hands over the queues that are created.
  *
  * DMA addresses are pointers that are valid on the GPU (unified addressing). The memory page size
@@ -32,7 +32,6 @@ struct vssd_gpu;
  * @lba_shift: log2 of the logical block size, 9 .. 16
  * @mdts_bytes: longest transfer, up to 16 MiB
  * @queues: I/O queue pairs at most
- * @ctas: CTAs for each queue pair: 1
  * @threads: of a CTA, a multiple of 32 up to 1,024: as many commands are served in one round
  */
 struct vssd_gpu_config {
@@ -42,7 +41,6 @@ struct vssd_gpu_config {
 	uint32_t lba_shift;
 	uint32_t mdts_bytes;
 	uint32_t queues;
-	uint32_t ctas;
 	uint32_t threads;
 };
 

@@ -30,7 +30,7 @@
  * that have not waited for them; -EINVAL a range outside the memory, a transfer that is too long or
  * unaligned; -ECONNRESET, -ENODEV, -ETIMEDOUT the queue is dead.
  */
-SNVME_GPU_FN int snvme_gpu_submit(struct snvme_gpu_queue *q, const struct snvme_gpu_io *io,
+SNVME_GPU_FN int snvme_gpu_submit(const struct snvme_gpu_queue *q, const struct snvme_gpu_io *io,
 				  struct snvme_gpu_token *token);
 
 /**
@@ -40,7 +40,7 @@ SNVME_GPU_FN int snvme_gpu_submit(struct snvme_gpu_queue *q, const struct snvme_
  *
  * Reaps what there is. Return: -EAGAIN not yet; any other value: it has, the token is used up.
  */
-SNVME_GPU_FN int snvme_gpu_poll(struct snvme_gpu_queue *q, struct snvme_gpu_token token);
+SNVME_GPU_FN int snvme_gpu_poll(const struct snvme_gpu_queue *q, struct snvme_gpu_token token);
 
 /**
  * snvme_gpu_wait() - wait for a command
@@ -52,10 +52,10 @@ SNVME_GPU_FN int snvme_gpu_poll(struct snvme_gpu_queue *q, struct snvme_gpu_toke
  *
  * Return: the command's status; -EINVAL the token was used already; see above.
  */
-SNVME_GPU_FN int snvme_gpu_wait(struct snvme_gpu_queue *q, struct snvme_gpu_token token);
+SNVME_GPU_FN int snvme_gpu_wait(const struct snvme_gpu_queue *q, struct snvme_gpu_token token);
 
 /* Submit and wait, for a place too. */
-SNVME_GPU_FN int snvme_gpu_do(struct snvme_gpu_queue *q, const struct snvme_gpu_io *io);
+SNVME_GPU_FN int snvme_gpu_do(const struct snvme_gpu_queue *q, const struct snvme_gpu_io *io);
 
 /**
  * snvme_gpu_read() - read blocks
@@ -76,6 +76,6 @@ SNVME_GPU_FN int snvme_gpu_write(const struct snvme_gpu *gpu, const struct snvme
 SNVME_GPU_FN int snvme_gpu_flush(const struct snvme_gpu *gpu);
 
 /* The queue that the calling warp uses on SSD @ssd: the one place where this is decided. */
-SNVME_GPU_FN struct snvme_gpu_queue *snvme_gpu_queue_of(const struct snvme_gpu *gpu, __u32 ssd);
+SNVME_GPU_FN const struct snvme_gpu_queue *snvme_gpu_queue_of(const struct snvme_gpu *gpu, __u32 ssd);
 
 #endif /* SNVME_GPU_QUEUE_H */

@@ -8,13 +8,17 @@
  * these completed, so was fetched, and entries are fetched in order. That this is known here follows from
  * the chain of atomics on reserved, each acquire and release.
  *
- * Publishing. Who has written its entries says so in ready, and adds their number to pending. Who found
- * 0 there is the publisher until it has taken away from pending, by ringing for that many, all that
- * was added: everyone else goes on at once. It rings for entries in the order of positions, and waits for
+ * Publishing. Who has written its entries says so in ready, and adds their number to what is pending. Who
+ * found 0 there is the publisher until it has taken away, by ringing for that many, all that was
+ * added: everyone else goes on at once. It rings for entries in the order of positions, and waits for
  * one that was reserved and is still being written: its thread waits for nobody.
  *
- * Reaping. Any thread that waits tries the lock, once there is something to reap, and hands each
- * completion to its identifier's word. No thread waits for the lock.
+ * Reaping. Whoever waits looks at the completions from the head on, and takes those that are there by
+ * moving the head over them with one compare-and-swap. It has seen by then all it needs of them, so that
+ * the next warp takes the next ones while this one still hands its own out: no lock, nobody waits.
+ *
+ * Who is called from outside takes a copy of the queue's description, which lands in registers: each
+ * acquire empties the L1 cache, and every look at the description after it would be another one at L2.
  */
 #ifndef SNVME_GPU_QUEUE_IMPL_H
 #define SNVME_GPU_QUEUE_IMPL_H
@@ -25,8 +29,10 @@
 #include "types.h"
 #include "warp.h"
 
-#define SNVME_GPU_TRIES		4	/* places looked at for a free identifier */
+#define SNVME_GPU_TRIES		4	/* places for each lane where to look for a free identifier */
 #define SNVME_GPU_EACH		4	/* entries that a lane looks at at once */
+#define SNVME_GPU_TURNS		16	/* of reaping, before a warp looks after its own commands again */
+#define SNVME_GPU_YIELD		32	/* turns of a wait between pauses */
 #define SNVME_GPU_LOOK		1024	/* turns of a wait between looks at clock and state */
 
 /* ---- identifiers ------------------------------------------------------------------------------ */
@@ -46,7 +52,7 @@ SNVME_GPU_FN __u32 snvme_gpu_wire(const struct snvme_gpu_queue *q, __u32 cid, __
  * Take the identifier at @place, if it is free. The acquire is of what the last user did with the
  * identifier's list page.
  */
-SNVME_GPU_FN bool snvme_gpu_take(struct snvme_gpu_queue *q, __u32 place,
+SNVME_GPU_FN bool snvme_gpu_take(const struct snvme_gpu_queue *q, __u32 place,
 				 struct snvme_gpu_token *token)
 {
 	__u32 old = snv_peer_load(&q->word[place]);
@@ -63,31 +69,33 @@ SNVME_GPU_FN bool snvme_gpu_take(struct snvme_gpu_queue *q, __u32 place,
 }
 
 /*
- * An identifier for each lane that wants one: look in a few places. Never wait for one: whoever has it may
- * be slow, and those who wait for us would be slow, too.
+ * An identifier for each lane that wants one: the one that is its own if threads are no more than
+ * identifiers, else the first that is free of about @places, which hop all over the queue. Never wait for
+ * one: whoever has it may be slow, and those who wait for us would be slow, too.
  */
-SNVME_GPU_FN bool snvme_gpu_find(struct snvme_gpu_queue *q, __u32 mask, bool want,
+SNVME_GPU_FN bool snvme_gpu_find(const struct snvme_gpu_queue *q, __u32 mask, bool want, __u32 places,
 				 struct snvme_gpu_token *token)
 {
-	bool has = false;
+	bool has = want && snvme_gpu_take(q, snvme_warp_place(q->spread) % q->depth, token);
+	__u32 seek, n, first = 0;
 
-	for (__u32 i = 0; i < SNVME_GPU_TRIES; i++) {
-		__u32 seek = snvme_warp_ballot(mask, want && !has), first = 0;
-
+	for (__u32 looked = 0; looked < places; looked += n) {
+		seek = snvme_warp_ballot(mask, want && !has);
+		n = snvme_warp_count(seek);
 		if (!seek)
 			break;
-		/* One atomic, and the lanes' places are neighbours. */
 		if (want && !has && !snvme_warp_rank(seek))
-			first = snv_peer_add(&q->next_cid, snvme_warp_count(seek));
+			first = snv_peer_add(&q->live->next_cid, n);
 		first = snvme_warp_from(mask, seek, first);
 		if (want && !has)
-			has = snvme_gpu_take(q, (first + snvme_warp_rank(seek)) % q->depth, token);
+			has = snvme_gpu_take(q, (first + snvme_warp_rank(seek)) % q->depth * q->hop % q->depth,
+					     token);
 	}
 	snvme_warp_ballot(mask, has);
 	return has;
 }
 
-SNVME_GPU_FN void snvme_gpu_give(struct snvme_gpu_queue *q, struct snvme_gpu_token token)
+SNVME_GPU_FN void snvme_gpu_give(const struct snvme_gpu_queue *q, struct snvme_gpu_token token)
 {
 	snv_peer_store_release(&q->word[token.cid],
 			       token.use << SNVME_GPU_USE_SHIFT | SNVME_GPU_FREE);
@@ -96,7 +104,7 @@ SNVME_GPU_FN void snvme_gpu_give(struct snvme_gpu_queue *q, struct snvme_gpu_tok
 /* 0, or the errno that all waits on @q end with. */
 SNVME_GPU_FN int snvme_gpu_dead(const struct snvme_gpu_queue *q)
 {
-	__u32 dead = snv_peer_load(&q->dead);
+	__u32 dead = snv_peer_load(&q->live->dead);
 
 	if (dead)
 		return -(int)dead;
@@ -163,25 +171,24 @@ SNVME_GPU_FN bool snvme_gpu_fill(const struct snvme_gpu_queue *q, struct snvme_g
 
 /*
  * The publisher's duty, begun with @own_n commands pending, those of the lanes of @mask, from position @own
- * on. By these lanes together.
+ * on; the controller knows of those before @published, of which these are the low bits. By these lanes
+ * together.
  *
  * The acquire load of ready pairs with the release store by which the entry was said to be written.
  * The release in the last atomic, at system scope, pairs with the acquire of the next publisher: its
  * doorbell store comes after ours.
  */
-SNVME_GPU_FN void snvme_gpu_publish(struct snvme_gpu_queue *q, __u32 mask, __u64 own, __u32 own_n)
+SNVME_GPU_FN void snvme_gpu_publish(const struct snvme_gpu_queue *q, __u32 mask, __u64 own, __u32 own_n,
+				    __u32 published)
 {
 	__u32 n = snvme_warp_count(mask), rank = snvme_warp_rank(mask), turn = 0, todo = own_n;
-	__u64 old = 0, end;
+	/* Others may have been rung for in our place, as we are for others: @published lies near @own. */
+	__u64 old = own + (__u64)(int)(published - (__u32)own), end = old;
 
-	if (!rank)
-		old = q->published;
-	old = snvme_warp_first64(mask, old);
-	end = old;
 	while (todo) {
 		__u32 left = todo;
 
-		/* Entries of these lanes need no looking for; what lies behind them does. */
+		/* Entries of these lanes need no looking for; what lies before and behind them does. */
 		if (end == own && todo <= own_n) {
 			end += todo;
 			left = 0;
@@ -201,17 +208,21 @@ SNVME_GPU_FN void snvme_gpu_publish(struct snvme_gpu_queue *q, __u32 mask, __u64
 				run += run == i * n ? snvme_warp_leading(mask, is[i]) : 0;
 			end += run;
 			left -= run;
-			if (!run)
+			if (!left)
+				snv_looked();
+			else if (!run)
 				snv_thread_relax(turn++);
 		}
-		/* What each lane stored, and what it saw to be stored, before the leader's doorbell. */
-		snv_looked();
+		/*
+		 * What each lane stored, and what it saw to be stored, before the leader's doorbell. One for
+		 * all: a controller does with many commands at once what it does with few.
+		 */
 		snvme_warp_sync(mask);
 		if (!rank) {
 			snv_db_ring(&q->sq_db, q->entries, snvme_gpu_slot(old, q->entries),
 				    snvme_gpu_slot(end, q->entries));
-			q->published = end;
-			left = snv_peer_add_release(&q->pending, -todo) - todo;
+			left = (__u32)snv_peer_add64_release(&q->live->posted,
+							     ((__u64)todo << 32) - todo) - todo;
 		}
 		old = end;
 		todo = snvme_warp_first(mask, left);
@@ -219,22 +230,21 @@ SNVME_GPU_FN void snvme_gpu_publish(struct snvme_gpu_queue *q, __u32 mask, __u64
 }
 
 /* For each lane of @mask that @has an identifier, submit @io. 0, or -EINVAL, and it is given back. */
-SNVME_GPU_FN int snvme_gpu_send(struct snvme_gpu_queue *q, __u32 mask, bool has,
+SNVME_GPU_FN int snvme_gpu_send(const struct snvme_gpu_queue *q, __u32 mask, bool has,
 				const struct snvme_gpu_io *io, struct snvme_gpu_token token)
 {
 	struct snv_sqe sqe;
 	bool good = has && snvme_gpu_fill(q, token, io, &sqe);
 	__u32 senders = snvme_warp_ballot(mask, good), n = snvme_warp_count(senders);
 	bool leader = good && !snvme_warp_rank(senders);
-	__u32 todo = 0;
-	__u64 pos = 0, first;
+	__u64 pos = 0, posted = 1, first;
 
 	if (has && !good)
 		snvme_gpu_give(q, token);
 	if (!senders)
 		return -EINVAL;
 	if (leader)
-		pos = snv_peer_add64(&q->reserved, n);
+		pos = snv_peer_add64(&q->live->reserved, n);
 	first = snvme_warp_from64(mask, senders, pos);
 	pos = first + snvme_warp_rank(senders);
 	if (good) {
@@ -247,19 +257,20 @@ SNVME_GPU_FN int snvme_gpu_send(struct snvme_gpu_queue *q, __u32 mask, bool has,
 	/* So that none is counted before it is said to be written: the publisher would wait for it. */
 	snvme_warp_sync(mask);
 	if (leader)
-		todo = snv_peer_add_acquire(&q->pending, n) ? 0 : n;
-	todo = snvme_warp_from(mask, senders, todo);
-	if (todo)
-		snvme_gpu_publish(q, mask, first, todo);
+		posted = snv_peer_add64_acquire(&q->live->posted, n);
+	posted = snvme_warp_from64(mask, senders, posted);
+	if (!(__u32)posted)
+		snvme_gpu_publish(q, mask, first, n, (__u32)(posted >> 32));
 	return good ? 0 : -EINVAL;
 }
 
-SNVME_GPU_FN int snvme_gpu_submit(struct snvme_gpu_queue *q, const struct snvme_gpu_io *io,
+SNVME_GPU_FN int snvme_gpu_submit(const struct snvme_gpu_queue *queue, const struct snvme_gpu_io *io,
 				  struct snvme_gpu_token *token)
 {
-	__u32 mask = snvme_warp_mask(), dead = snv_peer_load(&q->dead);
-	bool has = snvme_gpu_find(q, mask, !dead, token);
-	int ret = snvme_gpu_send(q, mask, has, io, *token);
+	struct snvme_gpu_queue q = *queue;
+	__u32 mask = snvme_warp_mask(queue), dead = snv_peer_load(&q.live->dead);
+	bool has = snvme_gpu_find(&q, mask, !dead, q.depth, token);
+	int ret = snvme_gpu_send(&q, mask, has, io, *token);
 
 	return dead ? -(int)dead : has ? ret : -EAGAIN;
 }
@@ -270,7 +281,7 @@ SNVME_GPU_FN int snvme_gpu_submit(struct snvme_gpu_queue *q, const struct snvme_
  * A completion for the word of its identifier, which was @word. Release; partner: the acquire of the
  * one who waits. False: it is nobody's.
  */
-SNVME_GPU_FN bool snvme_gpu_complete(struct snvme_gpu_queue *q, __u32 dw3, __u32 word)
+SNVME_GPU_FN bool snvme_gpu_complete(const struct snvme_gpu_queue *q, __u32 dw3, __u32 word)
 {
 	__u32 wire = dw3 & SNV_CQE_DW3_CID, cid = wire & ((1U << q->cid_bits) - 1);
 	__u32 status = dw3 >> SNV_CQE_DW3_STATUS_SHIFT & SNV_STATUS_CODE;
@@ -290,119 +301,135 @@ SNVME_GPU_FN __u32 snvme_gpu_word(const struct snvme_gpu_queue *q, __u32 dw3)
 	return cid < q->depth ? snv_peer_load(&q->word[cid]) : 0;
 }
 
-/* The completion @ahead of the one that @reap names: is it there? *@dw3: its last dword. */
-SNVME_GPU_FN bool snvme_gpu_arrived(const struct snvme_gpu_queue *q, __u32 reap, __u32 ahead,
+/* The head @n completions on from @head. */
+SNVME_GPU_FN __u64 snvme_gpu_ahead(const struct snvme_gpu_queue *q, __u64 head, __u32 n)
+{
+	head += n;
+	if ((head & SNVME_GPU_SLOT) < n || (__u32)(head & SNVME_GPU_SLOT) >= q->entries)
+		head += SNVME_GPU_LAP - q->entries;
+	return head;
+}
+
+/* Completions that were taken and not given back to the controller, when the head is @head. */
+SNVME_GPU_FN __u32 snvme_gpu_unrung(const struct snvme_gpu_queue *q, __u64 head)
+{
+	__u32 slot = (__u32)(head & SNVME_GPU_SLOT);
+	__u32 rung = (__u32)(head >> SNVME_GPU_RUNG_SHIFT & SNVME_GPU_SLOT);
+
+	return slot >= rung ? slot - rung : slot + q->entries - rung;
+}
+
+/* A head now and then is enough: the controller waits for it only when the ring is full. */
+SNVME_GPU_FN bool snvme_gpu_late(const struct snvme_gpu_queue *q, __u64 head)
+{
+	return snvme_gpu_unrung(q, head) >= (q->entries + 3) / 4;
+}
+
+/* The completion @ahead of the one at @head: is it there? *@dw3: its last dword. */
+SNVME_GPU_FN bool snvme_gpu_arrived(const struct snvme_gpu_queue *q, __u64 head, __u32 ahead,
 				    __u32 *dw3)
 {
-	__u32 slot = (reap & SNVME_GPU_SLOT) + ahead, phase = reap & SNVME_GPU_PHASE;
+	__u64 at = snvme_gpu_ahead(q, head, ahead);
 
-	if (slot >= q->entries) {
-		slot -= q->entries;
-		phase ^= SNVME_GPU_PHASE;
-	}
-	*dw3 = snv_cqe_look_dw3(&q->cq[slot].dw3);
-	return ((*dw3 & SNV_CQE_DW3_P) != 0) == (phase != 0);
-}
-
-SNVME_GPU_FN void snvme_gpu_acquire(const struct snvme_gpu_queue *q, __u32 reap, __u32 ahead)
-{
-	__u32 slot = (reap & SNVME_GPU_SLOT) + ahead;
-
-	(void)snv_cqe_load_dw3(&q->cq[slot >= q->entries ? slot - q->entries : slot].dw3);
+	*dw3 = snv_cqe_look_dw3(&q->cq[at & SNVME_GPU_SLOT].dw3);
+	/* The phase is 1 in the first lap. */
+	return !(*dw3 & SNV_CQE_DW3_P) == ((at & SNVME_GPU_LAP) != 0);
 }
 
 /*
- * Hand out the completions from @reap on that are there: where that ends. By the lanes of @mask. *@strays:
- * how many of this lane's were nobody's, to be looked at after the lock is given back.
+ * Tell the controller of the head, which is @head; for whoever put SNVME_GPU_RINGING there. Meanwhile others
+ * move the head on, and leave it to us to ring again.
+ *
+ * Those who took completions before @head had seen them whole, for what they saw decided what they
+ * took: the controller may write over them.
  */
-SNVME_GPU_FN __u32 snvme_gpu_hand_out(struct snvme_gpu_queue *q, __u32 mask, __u32 reap,
-				      __u32 *strays)
+SNVME_GPU_FN void snvme_gpu_ring_head(const struct snvme_gpu_queue *q, __u64 head)
 {
-	__u32 n = snvme_warp_count(mask), rank = snvme_warp_rank(mask), run, total = 0;
+	__u64 old, rung;
 
 	do {
-		__u32 dw3[SNVME_GPU_EACH], word[SNVME_GPU_EACH], slot;
-		bool is[SNVME_GPU_EACH];
-
-		/* All loads of a kind before the first is waited for. None goes round the ring. */
-		for (__u32 i = 0; i < SNVME_GPU_EACH; i++)
-			is[i] = i * n + rank < q->entries &&
-				snvme_gpu_arrived(q, reap, i * n + rank, &dw3[i]);
-		run = 0;
-		for (__u32 i = 0; i < SNVME_GPU_EACH; i++) {
-			__u32 lead = run == i * n ? snvme_warp_leading(mask, is[i]) : 0;
-
-			is[i] = rank < lead;
-			run += lead;
-		}
-		/*
-		 * Partner: the controller, which wrote the data before the completion, and completions in
-		 * order: who acquires one has acquired those before it. The fence releases that to whoever
-		 * waits for a word.
-		 */
-		if (run)
-			snvme_gpu_acquire(q, reap, run - 1);
-		snv_looked();
-		for (__u32 i = 0; i < SNVME_GPU_EACH; i++)
-			word[i] = is[i] ? snvme_gpu_word(q, dw3[i]) : 0;
-		for (__u32 i = 0; i < SNVME_GPU_EACH; i++)
-			*strays += is[i] && !snvme_gpu_complete(q, dw3[i], word[i]);
-		slot = (reap & SNVME_GPU_SLOT) + run;
-		if (slot >= q->entries)
-			reap ^= SNVME_GPU_PHASE;
-		reap = (reap & SNVME_GPU_PHASE) | (slot >= q->entries ? slot - q->entries : slot);
-		total += run;
-	} while (run == n * SNVME_GPU_EACH && total < q->entries);
-	return reap;
-}
-
-/* Give back the lock that was @lock when it was taken; the next completion is @reap's. */
-SNVME_GPU_FN void snvme_gpu_unlock(struct snvme_gpu_queue *q, __u64 lock, __u32 reap)
-{
-	__u32 slot, rung, unrung;
-
-	/* A head now and then is enough: the controller waits for it only when the ring is full. */
-	slot = reap & SNVME_GPU_SLOT;
-	rung = (__u32)(lock >> 32);
-	unrung = slot >= rung ? slot - rung : slot + q->entries - rung;
-	if (unrung >= (q->entries + 3) / 4) {
-		snv_db_ring(&q->cq_db, q->entries, rung, slot);
-		/* The next holder's doorbell store comes after this one. */
+		rung = head & SNVME_GPU_SLOT;
+		snv_db_ring(&q->cq_db, q->entries,
+			    (__u32)(head >> SNVME_GPU_RUNG_SHIFT & SNVME_GPU_SLOT), (__u32)rung);
+		/* The next one's doorbell store comes after this one. */
 		snv_doorbell_order();
-		rung = slot;
-	}
-	snv_peer_store64(&q->reap, (__u64)rung << 32 | reap);
+		do {
+			old = snv_peer_load64(&q->live->head);
+			head = (old & ~(SNVME_GPU_SLOT << SNVME_GPU_RUNG_SHIFT)) |
+			       rung << SNVME_GPU_RUNG_SHIFT;
+			if (!snvme_gpu_late(q, head))
+				head &= ~SNVME_GPU_RINGING;
+		} while (!snv_peer_cas64(&q->live->head, old, head));
+	} while (head & SNVME_GPU_RINGING);
 }
 
 /*
- * Reap once, if there is anything and nobody else does. By the lanes of @mask together. All that is
- * guarded by the lock is in its word, so that it orders nothing else.
+ * Take the completions from @head on that are there, and hand them out. By the lanes of @mask. True: there
+ * may be more, from *@head on. *@strays: how many of this lane's were nobody's.
  */
-SNVME_GPU_FN void snvme_gpu_reap(struct snvme_gpu_queue *q, __u32 mask)
+SNVME_GPU_FN bool snvme_gpu_take_some(const struct snvme_gpu_queue *q, __u32 mask, __u64 *head,
+				      __u32 *strays)
 {
-	__u64 lock = SNVME_GPU_LOCKED;
-	__u32 rank = snvme_warp_rank(mask), reap, strays = 0;
+	__u32 n = snvme_warp_count(mask), rank = snvme_warp_rank(mask), run;
+	__u32 dw3[SNVME_GPU_EACH], word[SNVME_GPU_EACH];
+	bool is[SNVME_GPU_EACH], ring, taken = false;
+	__u64 next;
 
-	if (!rank) {
-		__u32 dw3;
-
-		lock = snv_peer_load64(&q->reap);
-		if (!(lock & SNVME_GPU_LOCKED) &&
-		    (!snvme_gpu_arrived(q, (__u32)lock, 0, &dw3) ||
-		     !snv_peer_cas64(&q->reap, lock, lock | SNVME_GPU_LOCKED)))
-			lock = SNVME_GPU_LOCKED;
+	/* One for each lane; more only behind those. None goes round the ring. */
+	run = snvme_warp_leading(mask, rank < q->entries &&
+				       snvme_gpu_arrived(q, *head, rank, &dw3[0]));
+	if (!run)
+		return false;
+	if (run == n) {
+		for (__u32 i = 1; i < SNVME_GPU_EACH; i++)
+			is[i] = i * n + rank < q->entries &&
+				snvme_gpu_arrived(q, *head, i * n + rank, &dw3[i]);
+		for (__u32 i = 1; i < SNVME_GPU_EACH; i++)
+			run += run == i * n ? snvme_warp_leading(mask, is[i]) : 0;
 	}
-	reap = snvme_warp_first(mask, (__u32)lock);
-	if (reap & SNVME_GPU_LOCKED)
-		return;
-	reap = snvme_gpu_hand_out(q, mask, reap, &strays);
+	next = snvme_gpu_ahead(q, *head, run);
+	ring = !(next & SNVME_GPU_RINGING) && snvme_gpu_late(q, next);
+	if (ring)
+		next |= SNVME_GPU_RINGING;
 	if (!rank)
-		snvme_gpu_unlock(q, lock, reap);
-	if (strays)
-		snv_peer_add(&q->strays, strays);
+		taken = snv_peer_cas64(&q->live->head, *head, next);
+	/* These loads do not wait for the swap. */
+	for (__u32 i = 0; i < SNVME_GPU_EACH; i++)
+		word[i] = i * n + rank < run ? snvme_gpu_word(q, dw3[i]) : 0;
+	/*
+	 * Partner: the controller, which wrote the data before the completion, and completions in order:
+	 * who acquires one, even one that has come to its place since, has acquired those before it.
+	 * The fence releases that to whoever waits for a word.
+	 */
+	(void)snv_cqe_load_dw3(&q->cq[snvme_gpu_ahead(q, *head, run - 1) & SNVME_GPU_SLOT].dw3);
+	snv_looked();
+	if (!snvme_warp_first(mask, taken))
+		return false;
+	for (__u32 i = 0; i < SNVME_GPU_EACH; i++)
+		*strays += i * n + rank < run && !snvme_gpu_complete(q, dw3[i], word[i]);
+	if (ring && !rank)
+		snvme_gpu_ring_head(q, next);
+	*head = next;
+	return run == n * SNVME_GPU_EACH && !ring;
 }
+
+/* Reap what there is, if nobody else does. By the lanes of @mask together. */
+SNVME_GPU_FN void snvme_gpu_reap(const struct snvme_gpu_queue *q, __u32 mask)
+{
+	__u32 strays = 0, turns = SNVME_GPU_TURNS;
+	__u64 head = 0;
+
+	if (!snvme_warp_rank(mask))
+		head = snv_peer_load64(&q->live->head);
+	head = snvme_warp_first64(mask, head);
+	while (turns-- && snvme_gpu_take_some(q, mask, &head, &strays))
+		;
+	if (strays)
+		snv_peer_add(&q->live->strays, strays);
+}
+
 /* Has the command ended? *@ret: how, and its identifier is free. */
-SNVME_GPU_FN bool snvme_gpu_ended(struct snvme_gpu_queue *q, struct snvme_gpu_token token, int *ret)
+SNVME_GPU_FN bool snvme_gpu_ended(const struct snvme_gpu_queue *q, struct snvme_gpu_token token, int *ret)
 {
 	__u32 word = snv_peer_load_acquire(&q->word[token.cid]);
 
@@ -418,19 +445,20 @@ SNVME_GPU_FN bool snvme_gpu_ended(struct snvme_gpu_queue *q, struct snvme_gpu_to
 	return true;
 }
 
-SNVME_GPU_FN int snvme_gpu_poll(struct snvme_gpu_queue *q, struct snvme_gpu_token token)
+SNVME_GPU_FN int snvme_gpu_poll(const struct snvme_gpu_queue *queue, struct snvme_gpu_token token)
 {
+	struct snvme_gpu_queue q = *queue;
 	int ret, dead;
 
-	if (token.cid >= q->depth)
+	if (token.cid >= q.depth)
 		return -EINVAL;
-	if (snvme_gpu_ended(q, token, &ret))
+	if (snvme_gpu_ended(&q, token, &ret))
 		return ret;
-	snvme_gpu_reap(q, snvme_warp_mask());
-	if (snvme_gpu_ended(q, token, &ret))
+	snvme_gpu_reap(&q, snvme_warp_mask(queue));
+	if (snvme_gpu_ended(&q, token, &ret))
 		return ret;
 	/* The state is in the host's memory: not each time. */
-	dead = snvme_warp_tick() % 64 ? -(int)snv_peer_load(&q->dead) : snvme_gpu_dead(q);
+	dead = snvme_warp_tick() % 64 ? -(int)snv_peer_load(&q.live->dead) : snvme_gpu_dead(&q);
 	return dead ? dead : -EAGAIN;
 }
 
@@ -438,7 +466,7 @@ SNVME_GPU_FN int snvme_gpu_poll(struct snvme_gpu_queue *q, struct snvme_gpu_toke
  * Is there a reason to wait no longer? *@start: when this was first asked. By the lanes of @mask
  * together, so that one looks at the clock and at the host's memory.
  */
-SNVME_GPU_FN int snvme_gpu_give_up(struct snvme_gpu_queue *q, __u32 mask, __u64 *start)
+SNVME_GPU_FN int snvme_gpu_give_up(const struct snvme_gpu_queue *q, __u32 mask, __u64 *start)
 {
 	int ret = 0;
 
@@ -449,7 +477,7 @@ SNVME_GPU_FN int snvme_gpu_give_up(struct snvme_gpu_queue *q, __u32 mask, __u64 
 		if (!*start)
 			*start = now;
 		else if (!ret && now > *start && now - *start > q->timeout_ns) {
-			snv_peer_store(&q->dead, ETIMEDOUT);
+			snv_peer_store(&q->live->dead, ETIMEDOUT);
 			ret = -ETIMEDOUT;
 		}
 	}
@@ -460,12 +488,13 @@ SNVME_GPU_FN int snvme_gpu_give_up(struct snvme_gpu_queue *q, __u32 mask, __u64 
  * Submit @io, unless @has: @token is under way; then wait. All lanes go round the same loop until the last
  * has ended: a lane that has an identifier never waits at the end of a loop in which others look for one.
  */
-SNVME_GPU_FN int snvme_gpu_finish(struct snvme_gpu_queue *q, const struct snvme_gpu_io *io,
+SNVME_GPU_FN int snvme_gpu_finish(const struct snvme_gpu_queue *queue, const struct snvme_gpu_io *io,
 				  struct snvme_gpu_token token, bool has)
 {
-	__u32 mask = snvme_warp_mask(), turn = 0;
-	bool ended = has && token.cid >= q->depth;
-	int ret = -EINVAL, dead = -(int)snv_peer_load(&q->dead);
+	struct snvme_gpu_queue q = *queue;
+	__u32 mask = snvme_warp_mask(queue), turn = 0;
+	bool ended = has && token.cid >= q.depth;
+	int ret = -EINVAL, dead = -(int)snv_peer_load(&q.live->dead);
 	__u64 start = 0;
 
 	if (dead && !has)
@@ -474,8 +503,9 @@ SNVME_GPU_FN int snvme_gpu_finish(struct snvme_gpu_queue *q, const struct snvme_
 		bool want = !has && !ended;
 
 		if (snvme_warp_ballot(mask, want)) {
-			bool got = snvme_gpu_find(q, mask, want, &token);
-			int sent = snvme_gpu_send(q, mask, got, io, token);
+			bool got = snvme_gpu_find(&q, mask, want,
+						  SNVME_GPU_TRIES * snvme_warp_count(mask), &token);
+			int sent = snvme_gpu_send(&q, mask, got, io, token);
 
 			has |= got && !sent;
 			ended |= got && sent;
@@ -483,26 +513,28 @@ SNVME_GPU_FN int snvme_gpu_finish(struct snvme_gpu_queue *q, const struct snvme_
 				ret = sent;
 		}
 		if (has && !ended)
-			ended = snvme_gpu_ended(q, token, &ret);
+			ended = snvme_gpu_ended(&q, token, &ret);
 		if (snvme_warp_ballot(mask, ended) == mask)
 			return ret;
 		if (dead)
 			return ended ? ret : dead;
-		snvme_gpu_reap(q, mask);
+		snvme_gpu_reap(&q, mask);
 		if (++turn % SNVME_GPU_LOOK == 0)
-			dead = snvme_gpu_give_up(q, mask, &start);
-#ifndef __CUDA_ARCH__
-		snv_thread_relax(turn);
+			dead = snvme_gpu_give_up(&q, mask, &start);
+		/* What we wait for may be with lanes of this warp that parted from us: let them run. */
+#ifdef __CUDA_ARCH__
+		if (turn % SNVME_GPU_YIELD == 0)
 #endif
+			snv_thread_relax(turn);
 	}
 }
 
-SNVME_GPU_FN int snvme_gpu_wait(struct snvme_gpu_queue *q, struct snvme_gpu_token token)
+SNVME_GPU_FN int snvme_gpu_wait(const struct snvme_gpu_queue *q, struct snvme_gpu_token token)
 {
 	return snvme_gpu_finish(q, NULL, token, true);
 }
 
-SNVME_GPU_FN int snvme_gpu_do(struct snvme_gpu_queue *q, const struct snvme_gpu_io *io)
+SNVME_GPU_FN int snvme_gpu_do(const struct snvme_gpu_queue *q, const struct snvme_gpu_io *io)
 {
 	struct snvme_gpu_token none = { 0, 0 };
 
@@ -511,7 +543,7 @@ SNVME_GPU_FN int snvme_gpu_do(struct snvme_gpu_queue *q, const struct snvme_gpu_
 
 /* ---- one SSD or several ----------------------------------------------------------------------- */
 
-SNVME_GPU_FN struct snvme_gpu_queue *snvme_gpu_queue_of(const struct snvme_gpu *gpu, __u32 ssd)
+SNVME_GPU_FN const struct snvme_gpu_queue *snvme_gpu_queue_of(const struct snvme_gpu *gpu, __u32 ssd)
 {
 	return &gpu->queue[ssd * gpu->queues + snvme_warp_index() % gpu->queues];
 }

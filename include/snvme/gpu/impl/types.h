@@ -10,12 +10,46 @@
 #define SNVME_GPU_MAX_SSDS	16
 
 /**
- * struct snvme_gpu_queue - a queue pair, in the memory of those who use it
+ * struct snvme_gpu_live - what threads of a queue pair change, a cache line for each kind
+ *
+ * Those who submit:
+ * @reserved: positions handed out. Never wraps
+ * @next_cid: where to look for a free identifier
+ *
+ * Who publishes: the one who raised the commands pending from 0, until there are 0 again
+ * @posted: bits 31:0: commands written and not yet published; 63:32: low bits of the position up to
+ *	which the controller knows
+ *
+ * Who reaps: everybody
+ * @head: of the completion ring: SNVME_GPU_SLOT and so on
+ *
+ * @dead: 0, or the errno that ends all waits: a deadline has passed
+ * @strays: completions that matched no command
+ */
+struct snvme_gpu_live {
+	__u64 reserved;
+	__u32 next_cid;
+	__u32 pad0[29];
+
+	__u64 posted;
+	__u32 pad1[30];
+
+	__u64 head;
+	__u32 pad2[30];
+
+	__u32 dead;
+	__u32 strays;
+	__u32 pad3[30];
+} __attribute__((aligned(128)));
+
+/**
+ * struct snvme_gpu_queue - a queue pair, in the memory of those who use it; does not change
  * @sq: submission ring, @entries
  * @cq: completion ring, @entries
  * @sq_db: tail doorbell
  * @cq_db: head doorbell
  * @state: the submission queue's state word, SNVME_STATE_*; in the host's memory, so rarely read
+ * @live: what changes
  * @word: [@depth] of each command identifier: SNVME_GPU_FREE and so on, a count of its uses, its status
  * @ready: [@entries] (__u32)(position + 1) of the command that was written there
  * @lists: [@depth] a PRP list page for each identifier, or NULL: transfers of two pages at most
@@ -27,21 +61,8 @@
  * @page_shift: log2 of the controller's memory page
  * @nsid: namespace
  * @lba_shift: log2 of its blocks
- *
- * Those who submit:
- * @reserved: positions handed out. Never wraps
- * @next_cid: where to look for a free identifier
- *
- * Who publishes: the one who raised @pending from 0, until it is 0 again
- * @pending: commands written and not yet published
- * @published: position up to which the controller knows
- *
- * Who reaps: the holder of the lock
- * @reap: bit 31 the lock; bit 30 the phase of the next completion; below, its slot. Bits 63:32: the slot
- *	that the head doorbell was last rung with
- *
- * @dead: 0, or the errno that ends all waits: a deadline has passed
- * @strays: completions that matched no command
+ * @spread: of so many warps one uses this queue
+ * @hop: less than @depth, and without a common divisor: by so much hops who looks for an identifier
  */
 struct snvme_gpu_queue {
 	struct snv_sqe *sq;
@@ -49,6 +70,7 @@ struct snvme_gpu_queue {
 	struct snv_db sq_db;
 	struct snv_db cq_db;
 	const __u32 *state;
+	struct snvme_gpu_live *live;
 	__u32 *word;
 	__u32 *ready;
 	const struct snv_prp_list *lists;
@@ -60,23 +82,9 @@ struct snvme_gpu_queue {
 	__u32 page_shift;
 	__u32 nsid;
 	__u32 lba_shift;
-	__u32 pad0[24];
-
-	__u64 reserved;
-	__u32 next_cid;
-	__u32 pad1[29];
-
-	__u32 pending;
-	__u32 pad2;
-	__u64 published;
-	__u32 pad3[28];
-
-	__u64 reap;
-	__u32 pad4[30];
-
-	__u32 dead;
-	__u32 strays;
-	__u32 pad5[30];
+	__u32 spread;
+	__u32 hop;
+	__u32 pad[22];
 } __attribute__((aligned(128)));
 
 /* struct snvme_gpu_queue.word: bits 1:0 the state, 16:2 the status, 31:17 the count of uses. */
@@ -87,10 +95,14 @@ struct snvme_gpu_queue {
 #define SNVME_GPU_STATUS_SHIFT	2
 #define SNVME_GPU_USE_SHIFT	17
 
-/* struct snvme_gpu_queue.reap */
-#define SNVME_GPU_LOCKED	(1U << 31)
-#define SNVME_GPU_PHASE		(1U << 30)
-#define SNVME_GPU_SLOT		(SNVME_GPU_PHASE - 1)
+/*
+ * struct snvme_gpu_live.head: bits 15:0 the slot of the next completion, 31:16 the slot that the
+ * controller was last told, 32 somebody is telling it, 63:33 how often the slot went round.
+ */
+#define SNVME_GPU_SLOT		((__u64)0xffff)
+#define SNVME_GPU_RUNG_SHIFT	16
+#define SNVME_GPU_RINGING	((__u64)1 << 32)
+#define SNVME_GPU_LAP		((__u64)1 << 33)
 
 /**
  * struct snvme_gpu_mem - memory that the SSDs reach
@@ -147,7 +159,7 @@ enum snvme_gpu_layout {
  * @max_nlb: blocks in one command
  */
 struct snvme_gpu {
-	struct snvme_gpu_queue *queue;
+	const struct snvme_gpu_queue *queue;
 	__u32 ssds;
 	__u32 queues;
 	__u32 layout;
@@ -162,7 +174,8 @@ struct snvme_gpu {
 #else
 #define SNVME_GPU_ASSERT(cond) _Static_assert(cond, #cond)
 #endif
-SNVME_GPU_ASSERT(sizeof(struct snvme_gpu_queue) == 768);
+SNVME_GPU_ASSERT(sizeof(struct snvme_gpu_live) == 512);
+SNVME_GPU_ASSERT(sizeof(struct snvme_gpu_queue) == 256);
 SNVME_GPU_ASSERT(sizeof(struct snvme_gpu_mem) == 24 * SNVME_GPU_MAX_SSDS + 16);
 SNVME_GPU_ASSERT(sizeof(struct snvme_gpu) == 40);
 

@@ -19,14 +19,16 @@
 #endif
 
 /*
- * The lanes that are here. All of them call each function below with this mask, so that they are together
- * again after it: who asks anew in the middle may find a part of them, and never the rest again.
+ * The lanes that are here with the same @what. All of them call each function below with this mask, so
+ * that they are together again after it: who asks anew in the middle may find a part of them, and never
+ * the rest again.
  */
-SNVME_GPU_FN __u32 snvme_warp_mask(void)
+SNVME_GPU_FN __u32 snvme_warp_mask(const void *what)
 {
 #ifdef __CUDA_ARCH__
-	return __activemask();
+	return __match_any_sync(__activemask(), (unsigned long long)what);
 #else
+	(void)what;
 	return 1;
 #endif
 }
@@ -147,6 +149,19 @@ SNVME_GPU_FN __u32 snvme_warp_index(void)
 
 	/* Thread-local memory lies pages apart, often a power of two of them. */
 	return (__u32)((unsigned long)&here >> 12) * 2654435761U >> 16;
+#endif
+}
+
+/* A number for each thread of those warps of which one in @spread is among them, without gaps. */
+SNVME_GPU_FN __u32 snvme_warp_place(__u32 spread)
+{
+#ifdef __CUDA_ARCH__
+	__u32 lane;
+
+	asm("mov.u32 %0, %%laneid;" : "=r"(lane));
+	return snvme_warp_index() / spread * 32 + lane;
+#else
+	return snvme_warp_index() / spread;
 #endif
 }
 
