@@ -203,7 +203,7 @@ static __global__ void commands(const struct snvme_gpu *gpu, const struct snvme_
 			int ret = 0;
 
 			io.offset = ((uint64_t)thread * FLIGHT + k) * bytes;
-			if (r)
+			if (r && FLIGHT > 1)
 				ret = snvme_gpu_wait(q, token[k]);
 			if (r && !ret && w.check) {
 				const uint64_t *buf = (const uint64_t *)(base + io.offset);
@@ -215,7 +215,8 @@ static __global__ void commands(const struct snvme_gpu *gpu, const struct snvme_
 			slba[k] = io.slba = (w.sequential ? (uint64_t)(r + k) * threads + thread :
 					     mix(thread * 7919 + r + k)) % places * w.nlb;
 			if (!ret && r < w.rounds)
-				ret = snvme_gpu_submit(q, &io, &token[k]);
+				ret = FLIGHT > 1 ? snvme_gpu_submit(q, &io, &token[k]) :
+				      snvme_gpu_do(q, &io);
 			if (ret) {
 				atomicAdd(&tally->failed, 1ULL);
 				atomicCAS(&tally->first, 0, ret);

@@ -2,7 +2,8 @@
 /*
  * GPU threads against virtual SSDs. Every byte of a block tells its block and its generation; buffers are
  * poisoned before each read. Usage: queue [COMMANDS [TURNS]]: commands in millions, 10 unless given;
- * repetitions of what is rare, 5. With 0 commands, a small run for compute-sanitizer.
+ * repetitions of what is rare, 5. With 0 commands, a small run for compute-sanitizer, against threads of the
+ * host, or, with TURNS, against a kernel.
  */
 #include "tap.h"
 #include "rig.h"
@@ -322,20 +323,28 @@ static void test_faults(int *ret)
 
 /*
  * Few commands, for compute-sanitizer. It takes what is allocated while a kernel runs for unallocated, which
- * is all that a persistent kernel works on, and lets no copy pass by a kernel: so the host's threads
- * play the SSD, and all is in pinned memory. And under it lanes of a warp do wait for one another where
- * they part: so there is an identifier for every command.
+ * is all that a persistent kernel works on, and lets no copy pass by a kernel: so all is in pinned
+ * memory, and the host's threads play the SSD, but for racecheck, which looks at shared memory alone.
+ * And it keeps lanes waiting whose warp is elsewhere: so those that part are warps of their own.
  */
-static int test_small(void)
+static int test_small(bool kernel, int *ret)
 {
-	enum { BLOCKS = 2, LANES = 48 };
+	enum { WARPS = 24 };
+	const struct snvme_gpu_mem *mem;
 	struct rig rig;
 	char *buf;
 
-	rig_cuda(cudaMallocHost(&buf, (size_t)BLOCKS * LANES * MOST * BLOCK), "buffers");
-	rig_open_threads(&rig, "vssd:ram,size=64M,lba=4096");
-	rig_queues(&rig, opts(1, 1000, SNVME_GPU_RINGS_HOST));
-	run_mixed(&rig, BLOCKS, LANES, 3, 120, "a few", buf);
+	rig_cuda(cudaMallocHost(&buf, (size_t)WARPS * MOST * BLOCK), "buffers");
+	if (kernel)
+		rig_open_kernel(&rig, 64ULL << 20, 12, 1, 64);
+	else
+		rig_open_threads(&rig, "vssd:ram,size=64M,lba=4096");
+	rig_queues(&rig, opts(1, 1000, kernel ? SNVME_GPU_RINGS_DEVICE : SNVME_GPU_RINGS_HOST));
+	run_mixed(&rig, WARPS, 1, 10, 100, "a few", buf);
+	mem = rig_mem(&rig, buf, (size_t)WARPS * MOST * BLOCK);
+	one_each<<<1, EACH>>>(rig.gpu, mem, false, ret);
+	rig_wait(0, 100, "whole warps");
+	is(told(ret, 0, 0), EACH, "whole warps");
 	check_strays(&rig);
 	rig_close(&rig);
 	return ::done();
@@ -353,7 +362,7 @@ int main(int argc, char **argv)
 	rig_cuda(cudaMallocHost(&result, sizeof(*result)), "CUDA");
 	rig_cuda(cudaMallocHost(&ret, EACH * sizeof(*ret)), "CUDA");
 	if (!wanted)
-		return test_small();
+		return test_small(argc > 2, ret);
 
 	/* A kernel plays the SSD. */
 	for (uint32_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]) + turns; i++) {
