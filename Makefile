@@ -164,7 +164,8 @@ $(B)/gpu/ssd.o: vssd/gpu/ssd.cu $(GPU_DEPS)
 	$(Q)$(NVCC) $(CPPFLAGS) $(NVCC_FLAGS) -c -o $@ $<
 
 $(B)/gpu/%: tests/gpu/%.cu $(GPU_DEPS) $(B)/gpu/ssd.o $(B)/libsnvme.a
-	$(Q)$(NVCC) $(CPPFLAGS) $(NVCC_FLAGS) -o $@ $< $(B)/gpu/ssd.o $(B)/libsnvme.a $(GPU_LIBS)
+	$(Q)$(NVCC) $(CPPFLAGS) $(NVCC_FLAGS) -o $@ $< $(B)/gpu/ssd.o $(B)/libsnvme.a $(GPU_LIBS) \
+		-L$(dir $(NVCC))../lib64/stubs -lcuda
 
 $(B)/bench-gpu: bench/gpu.cu $(GPU_DEPS) $(B)/gpu/ssd.o $(B)/libsnvme.a
 	$(Q)$(NVCC) $(CPPFLAGS) $(NVCC_FLAGS) -Itests/gpu -o $@ $< $(B)/gpu/ssd.o $(B)/libsnvme.a $(GPU_LIBS)

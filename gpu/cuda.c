@@ -28,6 +28,8 @@ static const struct {
 	FUNCTION(DevicePrimaryCtxRelease, "cuDevicePrimaryCtxRelease_v2"),
 	FUNCTION(CtxPushCurrent, "cuCtxPushCurrent_v2"),
 	FUNCTION(CtxPopCurrent, "cuCtxPopCurrent_v2"),
+	FUNCTION(MemAlloc, "cuMemAlloc_v2"),
+	FUNCTION(MemFree, "cuMemFree_v2"),
 	FUNCTION(MemAllocAsync, "cuMemAllocAsync"),
 	FUNCTION(MemFreeAsync, "cuMemFreeAsync"),
 	FUNCTION(MemcpyAsync, "cuMemcpyAsync"),
@@ -148,4 +150,26 @@ const struct snvme_cuda *snvme_cuda_open(char *why, size_t size)
 		return &cuda;
 	errno = err;
 	return NULL;
+}
+
+int snvme_cuda_export(const struct snvme_cuda *cu, int device, snv_cu_ptr ptr, size_t length, int *fd,
+		      char *why, size_t size)
+{
+	const char *text = "unknown error";
+	snv_cu_result ret;
+	int has = 0;
+
+	if (cu->DeviceGetAttribute(&has, SNV_CU_DMA_BUF_SUPPORTED, device) || !has) {
+		missing(why, size, 0, "GPU %d: the NVIDIA driver exports no memory as dma-buf: it needs the "
+			"open kernel modules and Linux 5.12", device);
+		return -EOPNOTSUPP;
+	}
+	ret = cu->MemGetHandleForAddressRange(fd, ptr, length, SNV_CU_HANDLE_DMA_BUF, 0);
+	if (ret) {
+		cu->GetErrorString(ret, &text);
+		missing(why, size, 0, "GPU %d: the NVIDIA driver does not export this memory as dma-buf: %s",
+			device, text);
+		return -EOPNOTSUPP;
+	}
+	return 0;
 }

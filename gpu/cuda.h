@@ -19,11 +19,13 @@ struct CUevent_st;
 #define SNV_CU_HOST_REGISTER_PORTABLE	1U
 #define SNV_CU_HOST_REGISTER_DEVICEMAP	2U
 #define SNV_CU_HOST_REGISTER_IOMEMORY	4U
+#define SNV_CU_HOST_REGISTER_READ_ONLY	8U
 #define SNV_CU_STREAM_NON_BLOCKING	1U
 #define SNV_CU_EVENT_DISABLE_TIMING	2U
 #define SNV_CU_POINTER_MEMORY_TYPE	2	/* CU_POINTER_ATTRIBUTE_MEMORY_TYPE */
 #define SNV_CU_POINTER_ORDINAL		9	/* CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL */
 #define SNV_CU_MEMORY_DEVICE		2U
+#define SNV_CU_DMA_BUF_SUPPORTED	124	/* CU_DEVICE_ATTRIBUTE_DMA_BUF_SUPPORTED */
 #define SNV_CU_HANDLE_DMA_BUF		1	/* CU_MEM_RANGE_HANDLE_TYPE_DMA_BUF_FD */
 #define SNV_CU_SRC_ORDER_STREAM		1	/* sources are read in stream order */
 #define SNV_CU_COPY_OVERLAP		1U	/* copy engines rather than multiprocessors */
@@ -55,6 +57,8 @@ struct snvme_cuda {
 	snv_cu_result (*DevicePrimaryCtxRelease)(int device);
 	snv_cu_result (*CtxPushCurrent)(struct CUctx_st *ctx);
 	snv_cu_result (*CtxPopCurrent)(struct CUctx_st **ctx);
+	snv_cu_result (*MemAlloc)(snv_cu_ptr *ptr, size_t length);
+	snv_cu_result (*MemFree)(snv_cu_ptr ptr);
 	snv_cu_result (*MemAllocAsync)(snv_cu_ptr *ptr, size_t length, struct CUstream_st *stream);
 	snv_cu_result (*MemFreeAsync)(snv_cu_ptr ptr, struct CUstream_st *stream);
 	snv_cu_result (*MemcpyAsync)(snv_cu_ptr dst, snv_cu_ptr src, size_t length,
@@ -96,5 +100,20 @@ struct snvme_cuda {
  * EIO it does not start.
  */
 const struct snvme_cuda *snvme_cuda_open(char *why, size_t size);
+
+/**
+ * snvme_cuda_export() - a dma-buf of memory of a GPU
+ * @cu: the driver
+ * @device: CUDA ordinal
+ * @ptr: of memory by cuMemAlloc() (cudaMalloc()) or cuMemMap(), in whole pages of 4 KiB
+ * @length: bytes
+ * @fd: out: the caller closes it; the memory stays as long as anybody has the dma-buf mapped
+ * @why: on failure, a sentence about what is missing; may be NULL
+ * @size: of @why
+ *
+ * Return: 0; -EOPNOTSUPP the driver exports no memory, or not this.
+ */
+int snvme_cuda_export(const struct snvme_cuda *cu, int device, snv_cu_ptr ptr, size_t length, int *fd,
+		      char *why, size_t size);
 
 #endif /* SNVME_CUDA_H */

@@ -19,7 +19,7 @@
 
 #define DEFAULT_DEPTH	1023
 #define DEFAULT_MAX_IO	(128U << 10)
-#define LINEAR_SHIFT	62	/* of memory in one piece: one page holds all of it */
+#define REASON		200	/* bytes of a sentence */
 #define GPU_PAGE	65536UL	/* what a GPU maps at once: nothing of others shares one with a ring */
 
 /* Memory of the controller's and the threads' for a ring or for PRP lists. */
@@ -27,7 +27,8 @@ struct ring_mem {
 	void *va;		/* host: ours; device: NULL */
 	uint64_t alloc;		/* device: what was allocated */
 	uint64_t at;		/* where threads find it */
-	uint64_t dma;		/* device: where the controller does */
+	uint64_t *table;	/* device: where the controller does, as map counts it */
+	struct snv_dma_map map;
 	size_t length;
 	uint32_t handle;
 };
@@ -212,23 +213,68 @@ static size_t whole(size_t length, size_t unit)
 	return (length + unit - 1) / unit * unit;
 }
 
+/*
+ * Let the controller reach whole pages of the GPU at @va: *@table, which the caller frees, says where, as
+ * @map counts. @why says what is missing.
+ */
+static int far_reach(const struct snvme_gpu_set *set, struct snvme_ctrl *ctrl, uint64_t va, size_t length,
+		     uint64_t **table, struct snv_dma_map *map, uint32_t *handle, char *why, size_t size)
+{
+	int fd = -1, ret;
+
+	if (!ctrl->ops->far_map)
+		return failed(why, size, -EOPNOTSUPP, "this controller does not reach memory of a GPU");
+	*table = malloc(length / 4096 * sizeof(**table));
+	if (!*table)
+		return -ENOMEM;
+	if (ctrl->ops->far_by_fd) {
+		ret = snvme_cuda_export(set->cu, set->device, va, length, &fd, why, size);
+		if (ret)
+			return ret;
+	}
+	ret = ctrl->ops->far_map(ctrl, va, fd, length, *table, map, handle);
+	map->addr = (const __u64 *)*table;
+	if (fd >= 0)
+		close(fd);
+	if (ret)
+		failed(why, size, ret, "this controller does not reach memory of the GPU: %s",
+		       ret == -EOPNOTSUPP && fd >= 0 ?
+		       "no way between the two, or a module without dma-buf (the kernel's log says which)" :
+		       snvme_strerror(ret));
+	return ret;
+}
+
+/* Memory that can be exported is not from a pool. */
+static void far_free(const struct snvme_gpu_set *set, const struct snvme_ctrl *ctrl, uint64_t alloc)
+{
+	if (ctrl->ops->far_by_fd)
+		set->cu->MemFree(alloc);
+	else
+		near_free(set, alloc);
+}
+
+/* @reason: REASON bytes for a sentence, if there is one. */
 static int ring_make(struct snvme_gpu_set *set, struct snvme_ctrl *ctrl, size_t length,
-		     struct ring_mem *mem)
+		     struct ring_mem *mem, char *reason)
 {
 	int ret;
 
 	if (set->opts.rings == SNVME_GPU_RINGS_DEVICE) {
 		mem->length = whole(length, GPU_PAGE);
-		mem->alloc = near_alloc(set, mem->length + GPU_PAGE);
+		if (!ctrl->ops->far_by_fd)
+			mem->alloc = near_alloc(set, mem->length + GPU_PAGE);
+		else if (set->cu->MemAlloc(&mem->alloc, mem->length + GPU_PAGE))
+			mem->alloc = 0;
 		if (!mem->alloc)
 			return -ENOMEM;
 		mem->at = whole(mem->alloc, GPU_PAGE);
-		ret = ctrl->ops->far_map ?
-		      ctrl->ops->far_map(ctrl, mem->at, mem->length, &mem->dma, &mem->handle) :
-		      -EOPNOTSUPP;
+		near_clear(set, mem->at, mem->length);
+		ret = far_reach(set, ctrl, mem->at, mem->length, &mem->table, &mem->map, &mem->handle,
+				reason, REASON);
 		if (ret) {
-			near_free(set, mem->alloc);
-			mem->at = 0;
+			free(mem->table);
+			far_free(set, ctrl, mem->alloc);
+			*mem = (struct ring_mem){ 0 };
 		}
 		return ret;
 	}
@@ -251,13 +297,15 @@ static void ring_unmake(struct snvme_gpu_set *set, struct snvme_ctrl *ctrl, stru
 		ctrl->ops->ring_free(ctrl, mem->length, mem->va, mem->handle);
 	} else if (mem->at) {
 		ctrl->ops->far_unmap(ctrl, mem->at, mem->length, mem->handle);
-		near_free(set, mem->alloc);
+		far_free(set, ctrl, mem->alloc);
+		free(mem->table);
 	}
 	*mem = (struct ring_mem){ 0 };
 }
 
 /* A PRP list page for each identifier, where a transfer may need one. */
-static int lists_make(struct snvme_gpu_set *set, struct snvme_ctrl *ctrl, struct pair *pair)
+static int lists_make(struct snvme_gpu_set *set, struct snvme_ctrl *ctrl, struct pair *pair,
+		      char *reason)
 {
 	uint32_t depth = set->opts.depth, page = ctrl->fixed.page_size;
 	struct snv_prp_list *list;
@@ -273,10 +321,10 @@ static int lists_make(struct snvme_gpu_set *set, struct snvme_ctrl *ctrl, struct
 		return -ENOMEM;
 	}
 	if (set->opts.rings == SNVME_GPU_RINGS_DEVICE) {
-		ret = ring_make(set, ctrl, (size_t)depth * page, &pair->far_lists);
+		ret = ring_make(set, ctrl, (size_t)depth * page, &pair->far_lists, reason);
 		for (uint32_t i = 0; !ret && i < depth; i++) {
 			list[i].va = (__le64 *)(uintptr_t)(pair->far_lists.at + (uint64_t)i * page);
-			list[i].dma = pair->far_lists.dma + (uint64_t)i * page;
+			list[i].dma = snv_dma_addr(&pair->far_lists.map, (uint64_t)i * page);
 		}
 	} else {
 		ret = snvme_mem_alloc(ctrl, (size_t)depth * page, &pair->lists);
@@ -294,15 +342,16 @@ static int lists_make(struct snvme_gpu_set *set, struct snvme_ctrl *ctrl, struct
 }
 
 /* All memory of a pair. */
-static int pair_make(struct snvme_gpu_set *set, struct snvme_ctrl *ctrl, struct pair *pair)
+static int pair_make(struct snvme_gpu_set *set, struct snvme_ctrl *ctrl, struct pair *pair,
+		     char *reason)
 {
 	uint32_t depth = set->opts.depth;
-	int ret = ring_make(set, ctrl, (depth + 1) * sizeof(struct snv_cqe), &pair->cq);
+	int ret = ring_make(set, ctrl, (depth + 1) * sizeof(struct snv_cqe), &pair->cq, reason);
 
 	if (!ret)
-		ret = ring_make(set, ctrl, (depth + 1) * sizeof(struct snv_sqe), &pair->sq);
+		ret = ring_make(set, ctrl, (depth + 1) * sizeof(struct snv_sqe), &pair->sq, reason);
 	if (!ret)
-		ret = lists_make(set, ctrl, pair);
+		ret = lists_make(set, ctrl, pair, reason);
 	if (ret)
 		return ret;
 	pair->word = near_alloc(set, depth * sizeof(uint32_t));
@@ -376,7 +425,9 @@ static int queue_create(struct snvme_gpu_set *set, struct snvme_ctrl *ctrl, stru
 	if (!ret)
 		ret = far_db(set, ctrl, &q->cq_db);
 	if (!ret)
-		ret = reach(set, (void *)(uintptr_t)state, sizeof(*state), 0, &at);
+		/* The kernel's state page is for reading. */
+		ret = reach(set, (void *)(uintptr_t)state, sizeof(*state),
+			    ctrl->ops->reset ? 0 : SNV_CU_HOST_REGISTER_READ_ONLY, &at);
 	if (!ret)
 		q->state = (const __u32 *)(uintptr_t)at;
 	return ret;
@@ -530,6 +581,7 @@ static int agree(struct snvme_gpu_set *set, char *why, size_t size)
 static int make_all(struct snvme_gpu_set *set, char *why, size_t size)
 {
 	uint32_t pairs = set->n * set->gpu.queues;
+	char reason[REASON] = "";
 	uint64_t at;
 	int ret = 0;
 
@@ -543,14 +595,12 @@ static int make_all(struct snvme_gpu_set *set, char *why, size_t size)
 		return failed(why, size, -ENOMEM, "no memory for %u queues", pairs);
 	near_write(set, (uintptr_t)set->handle, &set->gpu, sizeof(set->gpu));
 	for (uint32_t i = 0; !ret && i < pairs; i++) {
-		ret = pair_make(set, set->ctrl[i / set->gpu.queues], &set->pair[i]);
+		ret = pair_make(set, set->ctrl[i / set->gpu.queues], &set->pair[i], reason);
 		if (!ret)
 			ret = queue_make(set, i);
 		if (ret)
 			failed(why, size, ret, "queue %u of SSD %u: %s", i % set->gpu.queues,
-			       i / set->gpu.queues,
-			       ret == -EOPNOTSUPP ? "this controller does not reach memory of a GPU" :
-			       snvme_strerror(ret));
+			       i / set->gpu.queues, *reason ? reason : snvme_strerror(ret));
 	}
 	return ret;
 }
@@ -660,22 +710,14 @@ static bool is_far(const struct snvme_gpu_set *set, const void *ptr)
 }
 
 static int map_for(struct snvme_gpu_set *set, struct reg *reg, uint32_t i,
-		   struct snvme_gpu_mem *mem, uint64_t **table)
+		   struct snvme_gpu_mem *mem, uint64_t **table, char *why, size_t size)
 {
 	struct snvme_ctrl *ctrl = set->ctrl[i];
 	struct snv_dma_map *map = &mem->map[i];
 	int ret;
 
-	if (reg->far) {
-		*table = malloc(sizeof(**table));
-		if (!*table)
-			return -ENOMEM;
-		ret = ctrl->ops->far_map ? ctrl->ops->far_map(ctrl, reg->va, reg->length, *table,
-							      &reg->handle[i]) : -EOPNOTSUPP;
-		map->page_shift = LINEAR_SHIFT;
-		map->pages = 1;
-		return ret;
-	}
+	if (reg->far)
+		return far_reach(set, ctrl, reg->va, reg->length, table, map, &reg->handle[i], why, size);
 	ret = snvme_mem_register(ctrl, (void *)(uintptr_t)reg->va, reg->length, &reg->mem[i]);
 	if (ret)
 		return ret;
@@ -749,10 +791,9 @@ SNVME_API int snvme_gpu_mem_register(struct snvme_gpu_set *set, void *ptr, size_
 			ret = failed(why, size, -EIO, "the GPU's driver does not register this memory");
 	}
 	for (uint32_t i = 0; !ret && i < set->n; i++) {
-		ret = map_for(set, reg, i, &mem, &table[i]);
-		if (ret)
-			failed(why, size, ret, "SSD %u: %s", i, ret == -EOPNOTSUPP && reg->far ?
-			       "this controller does not reach memory of a GPU" : snvme_strerror(ret));
+		ret = map_for(set, reg, i, &mem, &table[i], why, size);
+		if (ret && !reg->far)
+			failed(why, size, ret, "SSD %u: %s", i, snvme_strerror(ret));
 	}
 	if (!ret)
 		ret = write_tables(set, reg, &mem, table);

@@ -215,6 +215,36 @@ static int attach_queue_destroy(struct snvme_ctrl *ctrl, uint32_t handle)
 	return attach_release(ctrl->priv, SNVME_IOC_QUEUE_DESTROY, handle);
 }
 
+static int attach_far_map(struct snvme_ctrl *ctrl, uint64_t va, int fd, size_t length, uint64_t *table,
+			  struct snv_dma_map *map, uint32_t *handle)
+{
+	struct attach *a = ctrl->priv;
+	struct snvme_mem_register arg = {
+		.size = sizeof(arg),
+		.type = SNVME_MEM_DMABUF,
+		.length = length,
+		.fd = fd,
+		.table = (uintptr_t)table,
+		.table_entries = (uint32_t)(length / PAGE),
+	};
+	int ret = call(a->fd, SNVME_IOC_MEM_REGISTER, &arg);
+
+	(void)va;
+	if (ret)
+		return ret;
+	map->page_shift = arg.page_shift;
+	map->pages = length >> arg.page_shift;
+	*handle = arg.handle;
+	return 0;
+}
+
+static void attach_far_unmap(struct snvme_ctrl *ctrl, uint64_t va, size_t length, uint32_t handle)
+{
+	(void)va;
+	(void)length;
+	attach_release(ctrl->priv, SNVME_IOC_MEM_UNREGISTER, handle);
+}
+
 static const struct snvme_transport attach_ops = {
 	.close = attach_close,
 	.info = attach_info,
@@ -226,6 +256,9 @@ static const struct snvme_transport attach_ops = {
 	.queue_create = attach_queue_create,
 	.queue_destroy = attach_queue_destroy,
 	.admin = attach_admin,
+	.far_map = attach_far_map,
+	.far_by_fd = true,
+	.far_unmap = attach_far_unmap,
 };
 
 /* Attach to the driver's @controller, "nvme0". On success ctrl->ops and ctrl->priv are set. */

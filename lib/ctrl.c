@@ -707,13 +707,16 @@ static void own_ring_free(struct snvme_ctrl *ctrl, size_t length, void *va, uint
 	ring_remove(own, handle);
 }
 
-static int own_far_map(struct snvme_ctrl *ctrl, uint64_t va, size_t length, uint64_t *dma,
-		       uint32_t *handle)
+#define LINEAR_SHIFT	62
+
+static int own_far_map(struct snvme_ctrl *ctrl, uint64_t va, int fd, size_t length, uint64_t *table,
+		       struct snv_dma_map *map, uint32_t *handle)
 {
 	struct own *own = ctrl->priv;
 	struct ring *ring;
 	int ret;
 
+	(void)fd;
 	if (!own->bus->ops->map_far)
 		return -EOPNOTSUPP;
 	ring = calloc(1, sizeof(*ring));
@@ -724,7 +727,10 @@ static int own_far_map(struct snvme_ctrl *ctrl, uint64_t va, size_t length, uint
 		free(ring);
 		return ret;
 	}
-	*dma = ring->dma;
+	/* In one piece: one page holds all of it. */
+	*table = ring->dma;
+	map->page_shift = LINEAR_SHIFT;
+	map->pages = 1;
 	*handle = ring_add(own, ring);
 	return 0;
 }

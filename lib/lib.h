@@ -45,8 +45,12 @@ struct snvme_bus;
  * @tracing: the word that tells whether to call @trace_sqe; NULL: never
  * @trace_sqe: called by who has written an entry and has not rung yet
  * @awake: +1: somebody is going to ring doorbells who cannot end a sleep; -1: not any more
- * @far_map: make memory of a GPU, whole pages at unified address @va, reachable, contiguous for the
- *	controller; @handle is as ring_alloc's. NULL: not this way
+ *
+ * These may be NULL in any:
+ *
+ * @far_map: make memory of a GPU, whole pages at unified address @va, or what the dma-buf @fd holds,
+ *	reachable; fills map's table and what it counts, and a handle as ring_alloc's
+ * @far_by_fd: @far_map takes a dma-buf
  * @far_unmap: undo it
  * @far_doorbell: the unified address by which a GPU rings the doorbell at @mmio; 0: that of the page,
  *	once it is registered with the GPU's driver
@@ -72,8 +76,9 @@ struct snvme_transport {
 	const uint32_t *(*tracing)(struct snvme_ctrl *ctrl);
 	void (*trace_sqe)(struct snvme_ctrl *ctrl, uint16_t qid, uint16_t cid);
 	void (*awake)(struct snvme_ctrl *ctrl, int change);
-	int (*far_map)(struct snvme_ctrl *ctrl, uint64_t va, size_t length, uint64_t *dma,
-		       uint32_t *handle);
+	int (*far_map)(struct snvme_ctrl *ctrl, uint64_t va, int fd, size_t length, uint64_t *table,
+		       struct snv_dma_map *map, uint32_t *handle);
+	bool far_by_fd;
 	void (*far_unmap)(struct snvme_ctrl *ctrl, uint64_t va, size_t length, uint32_t handle);
 	uint64_t (*far_doorbell)(struct snvme_ctrl *ctrl, const uint32_t *mmio);
 };

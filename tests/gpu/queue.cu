@@ -5,8 +5,15 @@
  * repetitions of what is rare, 5. With 0 commands, a small run for compute-sanitizer, against threads of the
  * host, or, with TURNS, against a kernel.
  */
+#include <cuda.h>
+#include <sys/stat.h>
+
 #include "tap.h"
 #include "rig.h"
+
+extern "C" {
+#include "../../gpu/cuda.h"
+}
 
 #define BLOCK	4096U
 #define MOST	8U		/* blocks of a thread's buffer */
@@ -321,6 +328,61 @@ static void test_faults(int *ret)
 	cudaStreamDestroy(stream);
 }
 
+/* Memory of the GPU as a dma-buf, which is how a real SSD gets to it. */
+static void test_export(void)
+{
+	const size_t length = 2U << 20;
+	char why[256] = "";
+	const struct snvme_cuda *cu = snvme_cuda_open(why, sizeof(why));
+	CUmemGenericAllocationHandle handle;
+	CUmemAllocationProp prop = {};
+	CUmemAccessDesc access = {};
+	CUdeviceptr va = 0;
+	struct stat st;
+	void *ptr;
+	int fd = -1, ret;
+
+	ok(cu != NULL, "the driver %s", why);
+	rig_cuda(cudaMalloc(&ptr, 2 * length), "memory");
+	ret = snvme_cuda_export(cu, 0, (snv_cu_ptr)ptr + 65536, length, &fd, why, sizeof(why));
+	if (!is(ret, 0, "a part of an allocation is a dma-buf"))
+		diag("%s", why);
+	ok(!ret && !fstat(fd, &st) && lseek(fd, 0, SEEK_END) == (off_t)length, "of its size");
+	if (!ret)
+		close(fd);
+	is(snvme_cuda_export(cu, 0, (snv_cu_ptr)ptr + 16, 4096, &fd, why, sizeof(why)), -EOPNOTSUPP,
+	   "not from amid a page: %s", why);
+	is(snvme_cuda_export(cu, 0, (snv_cu_ptr)ptr, 4 * length, &fd, why, sizeof(why)), -EOPNOTSUPP,
+	   "not past its end: %s", why);
+	cudaFree(ptr);
+
+	prop.type = CU_MEM_ALLOCATION_TYPE_PINNED;
+	prop.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+	prop.allocFlags.gpuDirectRDMACapable = 1;
+	access.location = prop.location;
+	access.flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
+	ret = cuMemCreate(&handle, length, &prop, 0) || cuMemAddressReserve(&va, length, 0, 0, 0) ||
+	      cuMemMap(va, length, 0, handle, 0) || cuMemSetAccess(va, length, &access, 1);
+	is(ret, 0, "memory by mapping");
+	ret = snvme_cuda_export(cu, 0, va, length, &fd, why, sizeof(why));
+	if (is(ret, 0, "is a dma-buf, too"))
+		close(fd);
+	else
+		diag("%s", why);
+	cuMemUnmap(va, length);
+	cuMemAddressFree(va, length);
+	cuMemRelease(handle);
+
+	rig_cuda(cudaMallocAsync(&ptr, length, 0), "memory");
+	rig_cuda(cudaStreamSynchronize(0), "memory");
+	ret = snvme_cuda_export(cu, 0, (snv_cu_ptr)ptr, length, &fd, why, sizeof(why));
+	ok(!ret || *why, "memory of a pool: %s", ret ? why : "yes");
+	if (!ret)
+		close(fd);
+	cudaFreeAsync(ptr, 0);
+	cudaStreamSynchronize(0);
+}
+
 /*
  * Few commands, for compute-sanitizer. It takes what is allocated while a kernel runs for unallocated, which
  * is all that a persistent kernel works on, and lets no copy pass by a kernel: so all is in pinned
@@ -374,6 +436,7 @@ int main(int argc, char **argv)
 		check_strays(&rig);
 		rig_close(&rig);
 	}
+	test_export();
 	test_several();
 	test_faults(ret);
 	rig_open_kernel(&rig, 1ULL << 30, 12, 8, 512);
