@@ -101,24 +101,28 @@ install: all
 
 # A tree of links for each kernel, so that builds for several do not meet.
 KERNEL_SRC := $(wildcard kernel/*.c kernel/*.h) kernel/Kbuild
+TEST_KERNEL_SRC := $(wildcard tests/kernel/*.c tests/kernel/*.h) tests/kernel/Kbuild
 
+# $(1) the kernel, $(2) the module, $(3) its sources, $(4) their folder
 define module_rule
-$(B)/kernel-$(1)/snvme.ko: $$(KERNEL_SRC) $$(HDRS)
-	@mkdir -p $$(@D)/kernel
+$(B)/kernel-$(1)/$(2).ko: $$($(3)) $$(HDRS)
+	@mkdir -p $$(@D)/$(4)
 	@ln -sfn $$(CURDIR)/include $$(@D)/include
-	@ln -sf $$(addprefix $$(CURDIR)/,$$(KERNEL_SRC)) $$(@D)/kernel/
-	$$(Q)$$(MAKE) -C /lib/modules/$(1)/build M=$$(CURDIR)/$$(@D)/kernel \
-		$$(if $$(filter 1,$$(V)),,-s) KBUILD_MODPOST_WARN= modules $$(if $$(filter 1,$$(V)),,2>$$(@D)/build.log \
-		|| { cat $$(@D)/build.log; exit 1; })
-	@cp $$(@D)/kernel/snvme.ko $$@
+	@ln -sf $$(addprefix $$(CURDIR)/,$$($(3))) $$(@D)/$(4)/
+	$$(Q)$$(MAKE) -C /lib/modules/$(1)/build M=$$(CURDIR)/$$(@D)/$(4) \
+		$$(if $$(filter 1,$$(V)),,-s) KBUILD_MODPOST_WARN= modules $$(if $$(filter 1,$$(V)),,2>$$(@D)/$(2).log \
+		|| { cat $$(@D)/$(2).log; exit 1; })
+	@cp $$(@D)/$(4)/$(2).ko $$@
 endef
-$(foreach v,$(sort $(KVERS) $(shell uname -r)),$(eval $(call module_rule,$(v))))
+$(foreach v,$(sort $(KVERS) $(shell uname -r)),\
+	$(eval $(call module_rule,$(v),snvme,KERNEL_SRC,kernel))\
+	$(eval $(call module_rule,$(v),bar_dmabuf,TEST_KERNEL_SRC,tests/kernel)))
 
 .PHONY: modules
 modules: $(B)/kernel-$(shell uname -r)/snvme.ko
 
 .PHONY: guest-modules
-guest-modules: $(foreach v,$(KVERS),$(B)/kernel-$(v)/snvme.ko)
+guest-modules: $(foreach v,$(KVERS),$(B)/kernel-$(v)/snvme.ko $(B)/kernel-$(v)/bar_dmabuf.ko)
 
 # ---- tests ------------------------------------------------------------------------------------
 
@@ -208,12 +212,12 @@ fuzz: deps $(FUZZERS:%=$(B)/fuzz/%)
 # Programs for the guest, which has no libraries but those of the tool.
 GUEST_BIN := $(patsubst tests/guest/%.c,$(B)/guest/%,$(wildcard tests/guest/*.c))
 
-$(B)/guest/%: tests/guest/%.c $(HDRS) $(wildcard tests/*.h) $(B)/libsnvme.a
+$(B)/guest/%: tests/guest/%.c $(HDRS) $(wildcard tests/*.h tests/kernel/*.h) $(B)/libsnvme.a
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(STRICT) -Itests $(CFLAGS) -o $@ $< $(B)/libsnvme.a $(LIB_LIBS)
+	$(Q)$(CC) $(CPPFLAGS) $(STRICT) -Itests -Itests/kernel $(CFLAGS) -o $@ $< $(B)/libsnvme.a $(LIB_LIBS)
 
 # A guest test is run on each kernel, with the IOMMU off and enforcing: a line of prove's for each.
-GUEST_TESTS := venue abi tool reset kill
+GUEST_TESTS := venue abi tool reset kill p2p
 GUEST_RUNS = $(foreach k,$(or $(KERNEL),$(SERIES)),$(foreach i,$(or $(IOMMU),off on),\
 	$(GUEST_TESTS:%=$(B)/guest-tests/linux-$(k)-iommu-$(i)-%)))
 

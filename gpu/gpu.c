@@ -486,13 +486,14 @@ static int queue_make(struct snvme_gpu_set *set, uint32_t index)
 	while (common_divisor(q.hop, depth) != 1)
 		q.hop++;
 	near_clear(set, pair->cq.at, pair->cq.length);
-	near_clear(set, (uintptr_t)q.live, sizeof(*q.live));
 	near_clear(set, pair->word, depth * sizeof(uint32_t));
 	near_clear(set, pair->ready, (depth + 1) * sizeof(uint32_t));
 	ret = queue_create(set, ctrl, pair, &q);
-	if (!ret)
-		near_write(set, (uintptr_t)&set->queue[index], &q, sizeof(q));
-	return ret;
+	if (ret)
+		return ret;
+	near_clear(set, (uintptr_t)q.live, sizeof(*q.live));
+	near_write(set, (uintptr_t)&set->queue[index], &q, sizeof(q));
+	return 0;
 }
 
 /* ---- opening ---------------------------------------------------------------------------------- */
@@ -569,6 +570,8 @@ static int agree(struct snvme_gpu_set *set, char *why, size_t size)
 		return failed(why, size, -EINVAL, "max_io and stripe: whole blocks, please");
 	set->gpu.stripe = o->stripe >> set->gpu.lba_shift;
 	set->gpu.max_nlb = o->max_io >> set->gpu.lba_shift;
+	if (set->gpu.max_nlb > SNV_RW_CDW12_NLB + 1)
+		set->gpu.max_nlb = SNV_RW_CDW12_NLB + 1;
 	set->gpu.blocks = o->mirrored ? each : each / set->gpu.stripe * set->gpu.stripe * set->n;
 	if (set->n == 1)
 		set->gpu.blocks = each;
@@ -648,9 +651,13 @@ SNVME_API const struct snvme_gpu *snvme_gpu_handle(const struct snvme_gpu_set *s
 
 SNVME_API int snvme_gpu_renew(struct snvme_gpu_set *set)
 {
+	const uint32_t dead = ENODEV;
 	int ret = 0;
 
 	enter(set);
+	/* Should one not come back, nobody rings for it. */
+	for (uint32_t i = 0; i < set->n * set->gpu.queues; i++)
+		near_write(set, (uintptr_t)&set->live[i].dead, &dead, sizeof(dead));
 	for (uint32_t i = 0; !ret && i < set->n * set->gpu.queues; i++)
 		ret = queue_destroy(set->ctrl[i / set->gpu.queues], &set->pair[i]);
 	for (uint32_t i = 0; !ret && i < set->n * set->gpu.queues; i++)
@@ -721,6 +728,10 @@ static int map_for(struct snvme_gpu_set *set, struct reg *reg, uint32_t i,
 	ret = snvme_mem_register(ctrl, (void *)(uintptr_t)reg->va, reg->length, &reg->mem[i]);
 	if (ret)
 		return ret;
+	/* The table counts from where a page begins, as large as the machine or the controller has them. */
+	if (reg->mem[i]->head)
+		return failed(why, size, -EINVAL, "SSD %u: memory begins with a page, here one of %u bytes", i,
+			      1U << reg->mem[i]->map.page_shift);
 	*map = reg->mem[i]->map;
 	*table = malloc(map->pages * sizeof(**table));
 	if (!*table)
@@ -792,7 +803,7 @@ SNVME_API int snvme_gpu_mem_register(struct snvme_gpu_set *set, void *ptr, size_
 	}
 	for (uint32_t i = 0; !ret && i < set->n; i++) {
 		ret = map_for(set, reg, i, &mem, &table[i], why, size);
-		if (ret && !reg->far)
+		if (ret && ret != -EINVAL && !reg->far)
 			failed(why, size, ret, "SSD %u: %s", i, snvme_strerror(ret));
 	}
 	if (!ret)

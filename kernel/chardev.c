@@ -96,6 +96,7 @@ static int snvme_open(struct inode *inode, struct file *file)
 		kfree(s);
 		return -ENOMEM;
 	}
+	mutex_init(&s->p2p_lock);
 	mutex_init(&s->lock);
 	xa_init_flags(&s->mems, XA_FLAGS_ALLOC1);
 	xa_init_flags(&s->queues, XA_FLAGS_ALLOC1);
@@ -139,7 +140,7 @@ static int snvme_ioc_info(struct snvme_session *s, struct snvme_info *info)
 	memset(info, 0, sizeof(*info));
 	info->size = sizeof(*info);
 	info->abi_version = SNVME_ABI_VERSION;
-	info->caps = SNVME_CAP_MEM_USER | SNVME_CAP_MEM_KERNEL;
+	info->caps = SNVME_CAP_MEM_USER | SNVME_CAP_MEM_KERNEL | SNVME_CAP_MEM_DMABUF;
 	if (!ctrl)
 		return 0;
 	info->ctrl_flags = SNVME_CTRL_ATTACHED | (ctrl->shadow ? SNVME_CTRL_SHADOW : 0) |

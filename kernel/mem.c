@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Memory that the controller may reach: pages of the process, pinned, or pages of ours, mapped for
- * DMA through the controller's own device and charged to RLIMIT_MEMLOCK.
+ * DMA through the controller's own device and charged to RLIMIT_MEMLOCK; or pages of another device.
  */
 #include <linux/dma-mapping.h>
 #include <linux/highmem.h>
@@ -86,14 +86,14 @@ static int snvme_dma_map(struct device *dev, struct snvme_memory *mem)
 	unsigned long i = 0;
 	int ret;
 
-	ret = sg_alloc_table_from_pages(&mem->sgt, mem->pages, mem->npages, 0,
+	ret = sg_alloc_table_from_pages(&mem->own, mem->pages, mem->npages, 0,
 					(u64)mem->npages << PAGE_SHIFT, GFP_KERNEL_ACCOUNT);
 	if (ret)
 		return ret;
-	ret = dma_map_sgtable(dev, &mem->sgt, DMA_BIDIRECTIONAL, 0);
+	ret = dma_map_sgtable(dev, &mem->own, DMA_BIDIRECTIONAL, 0);
 	if (ret)
 		goto out_free;
-	for_each_sgtable_dma_page(&mem->sgt, &it, 0) {
+	for_each_sgtable_dma_page(&mem->own, &it, 0) {
 		if (snvme_bounced(dev, mem->pages[i], sg_page_iter_dma_address(&it))) {
 			dev_err(dev, "snvme: the device reaches this memory only through bounce buffers\n");
 			ret = -EOPNOTSUPP;
@@ -101,18 +101,20 @@ static int snvme_dma_map(struct device *dev, struct snvme_memory *mem)
 		}
 		i++;
 	}
+	mem->sgt = &mem->own;
 	return 0;
 out_unmap:
-	dma_unmap_sgtable(dev, &mem->sgt, DMA_BIDIRECTIONAL, 0);
+	dma_unmap_sgtable(dev, &mem->own, DMA_BIDIRECTIONAL, 0);
 out_free:
-	sg_free_table(&mem->sgt);
+	sg_free_table(&mem->own);
 	return ret;
 }
 
 static void snvme_dma_unmap(struct device *dev, struct snvme_memory *mem)
 {
-	dma_unmap_sgtable(dev, &mem->sgt, DMA_BIDIRECTIONAL, 0);
-	sg_free_table(&mem->sgt);
+	dma_unmap_sgtable(dev, &mem->own, DMA_BIDIRECTIONAL, 0);
+	sg_free_table(&mem->own);
+	mem->sgt = NULL;
 }
 
 /**
@@ -121,7 +123,7 @@ static void snvme_dma_unmap(struct device *dev, struct snvme_memory *mem)
  * @offset: of the range in it, page-aligned
  * @length: bytes, not zero
  * @dma: out
- * Return: 0; -EINVAL outside @mem or not contiguous; -ENODEV @mem was released
+ * Return: 0; -EINVAL outside @mem or not contiguous; -ENODEV @mem was released, or taken away
  */
 int snvme_mem_dma(const struct snvme_memory *mem, u64 offset, u64 length, dma_addr_t *dma)
 {
@@ -129,13 +131,12 @@ int snvme_mem_dma(const struct snvme_memory *mem, u64 offset, u64 length, dma_ad
 	unsigned long first = offset >> PAGE_SHIFT, i = 0;
 	unsigned long last = (offset + length - 1) >> PAGE_SHIFT;
 	struct sg_dma_page_iter it;
-	struct sg_table *sgt = (struct sg_table *)&mem->sgt;
 
 	if (offset >= size || length > size - offset)
 		return -EINVAL;
-	if (!mem->pages)
+	if (!mem->sgt)
 		return -ENODEV;
-	for_each_sgtable_dma_page(sgt, &it, 0) {
+	for_each_sgtable_dma_page(mem->sgt, &it, 0) {
 		dma_addr_t here = sg_page_iter_dma_address(&it);
 
 		if (i == first)
@@ -176,7 +177,9 @@ static int snvme_mem_check(const struct snvme_mem_register *arg)
 			return -EINVAL;
 		break;
 	case SNVME_MEM_DMABUF:
-		return -EOPNOTSUPP;
+		if (arg->addr)
+			return -EINVAL;
+		break;
 	default:
 		return -EINVAL;
 	}
@@ -197,10 +200,95 @@ static u64 *snvme_mem_table(struct snvme_memory *mem)
 	struct sg_dma_page_iter it;
 	unsigned long i = 0;
 
-	if (table)
-		for_each_sgtable_dma_page(&mem->sgt, &it, 0)
-			table[i++] = sg_page_iter_dma_address(&it);
+	if (!table)
+		return NULL;
+	for_each_sgtable_dma_page(mem->sgt, &it, 0) {
+		table[i++] = sg_page_iter_dma_address(&it);
+		if (i == mem->npages)	/* a dma-buf may have more */
+			break;
+	}
 	return table;
+}
+
+/* Give mapped memory a handle, and its @table if one is asked for; with s->lock held. */
+static int snvme_mem_publish(struct snvme_session *s, struct snvme_memory *mem,
+			     const struct snvme_mem_register *arg, u32 *handle, u64 **table)
+{
+	int ret;
+
+	if (arg->table) {
+		*table = snvme_mem_table(mem);
+		if (!*table)
+			return -ENOMEM;
+	}
+	/* Visible from here on: the driver's end releases it with the others. */
+	ret = xa_alloc(&s->mems, handle, mem, XA_LIMIT(1, SNVME_MAX_MEMS), GFP_KERNEL_ACCOUNT);
+	return ret == -EBUSY ? -ENOSPC : ret;
+}
+
+/* Pages of the process, or of ours. */
+static int snvme_mem_register_host(struct snvme_session *s, struct snvme_memory *mem,
+				   const struct snvme_mem_register *arg, u32 *handle, u64 **table)
+{
+	struct snvme_ctrl *ctrl = s->ctrl;
+	int ret;
+
+	mem->mm = current->mm;
+	ret = account_locked_vm(mem->mm, mem->npages, true);
+	if (ret)
+		return ret;
+	mmgrab(mem->mm);
+	ret = -ENOMEM;
+	mem->pages = kvmalloc_array(mem->npages, sizeof(*mem->pages), GFP_KERNEL_ACCOUNT);
+	if (!mem->pages)
+		goto out_uncharge;
+	if (mem->type == SNVME_MEM_USER)
+		ret = snvme_pages_pin(mem, arg->addr);
+	else
+		ret = snvme_pages_alloc(mem);
+	if (ret)
+		goto out_uncharge;
+
+	mutex_lock(&s->lock);
+	mutex_lock(&ctrl->lock);
+	/* Under ctrl->lock the driver stays bound, and with it the device's DMA mapping. */
+	ret = ctrl->unbound ? -ENODEV : snvme_dma_map(&ctrl->pdev->dev, mem);
+	mutex_unlock(&ctrl->lock);
+	if (ret)
+		goto out_unlock;
+	ret = snvme_mem_publish(s, mem, arg, handle, table);
+	if (ret)
+		/* Still under s->lock, which the driver's end needs before the device's DMA goes. */
+		snvme_dma_unmap(&ctrl->pdev->dev, mem);
+out_unlock:
+	mutex_unlock(&s->lock);
+	if (!ret)
+		return 0;
+	snvme_pages_put(mem, mem->npages);
+out_uncharge:
+	kvfree(mem->pages);
+	snvme_uncharge(mem);
+	return ret;
+}
+
+/* Pages of another device. */
+static int snvme_mem_register_dmabuf(struct snvme_session *s, struct snvme_memory *mem,
+				     const struct snvme_mem_register *arg, u32 *handle, u64 **table)
+{
+	int ret;
+
+	mutex_lock(&s->p2p_lock);
+	ret = snvme_p2p_map(s, mem, arg->fd);
+	if (!ret) {
+		mutex_lock(&s->lock);
+		ret = snvme_mem_publish(s, mem, arg, handle, table);
+		mutex_unlock(&s->lock);
+		snvme_p2p_unlock(mem);
+		if (ret)
+			snvme_p2p_release(mem);
+	}
+	mutex_unlock(&s->p2p_lock);
+	return ret;
 }
 
 /**
@@ -228,43 +316,15 @@ int snvme_mem_register(struct snvme_session *s, struct snvme_mem_register *arg)
 		return -ENOMEM;
 	mem->type = arg->type;
 	mem->npages = arg->length >> PAGE_SHIFT;
-	mem->mm = current->mm;
-	ret = account_locked_vm(mem->mm, mem->npages, true);
-	if (ret)
-		goto out_free;
-	mmgrab(mem->mm);
-	ret = -ENOMEM;
-	mem->pages = kvmalloc_array(mem->npages, sizeof(*mem->pages), GFP_KERNEL_ACCOUNT);
-	if (!mem->pages)
-		goto out_uncharge;
-	if (mem->type == SNVME_MEM_USER)
-		ret = snvme_pages_pin(mem, arg->addr);
+	if (mem->type == SNVME_MEM_DMABUF)
+		ret = snvme_mem_register_dmabuf(s, mem, arg, &handle, &table);
 	else
-		ret = snvme_pages_alloc(mem);
-	if (ret)
-		goto out_uncharge;
-
-	mutex_lock(&s->lock);
-	mutex_lock(&ctrl->lock);
-	/* Under ctrl->lock the driver stays bound, and with it the device's DMA mapping. */
-	ret = ctrl->unbound ? -ENODEV : snvme_dma_map(&ctrl->pdev->dev, mem);
-	mutex_unlock(&ctrl->lock);
-	if (ret)
-		goto out_unlock;
-	if (arg->table) {
-		ret = -ENOMEM;
-		table = snvme_mem_table(mem);
-		if (!table)
-			goto out_unmap;
-	}
-	/* Visible from here on: the driver's end releases it with the others. */
-	ret = xa_alloc(&s->mems, &handle, mem, XA_LIMIT(1, SNVME_MAX_MEMS), GFP_KERNEL_ACCOUNT);
+		ret = snvme_mem_register_host(s, mem, arg, &handle, &table);
 	if (ret) {
-		ret = ret == -EBUSY ? -ENOSPC : ret;
-		goto out_unmap;
+		kvfree(table);
+		kfree(mem);
+		return ret;
 	}
-	mutex_unlock(&s->lock);
-
 	if (table && copy_to_user(u64_to_user_ptr(arg->table), table,
 				  (arg->length >> PAGE_SHIFT) * sizeof(u64))) {
 		snvme_mem_unregister(s, handle);
@@ -275,20 +335,6 @@ int snvme_mem_register(struct snvme_session *s, struct snvme_mem_register *arg)
 	arg->handle = handle;
 	arg->mmap_offset = arg->type != SNVME_MEM_KERNEL ? 0 :
 		snvme_mmap_offset(SNVME_MMAP_KIND_MEM, (u64)handle << SNVME_MMAP_MEM_SHIFT);
-	return ret;
-
-out_unmap:
-	/* Still under s->lock, which the driver's end needs before the device's DMA goes. */
-	snvme_dma_unmap(&ctrl->pdev->dev, mem);
-	kvfree(table);
-out_unlock:
-	mutex_unlock(&s->lock);
-	snvme_pages_put(mem, mem->npages);
-out_uncharge:
-	kvfree(mem->pages);
-	snvme_uncharge(mem);
-out_free:
-	kfree(mem);
 	return ret;
 }
 
@@ -331,15 +377,19 @@ int snvme_mem_unregister(struct snvme_session *s, u32 handle)
 	ret = snvme_wait_quiet(ctrl);
 	if (ret)
 		return ret;
+	mutex_lock(&s->p2p_lock);
 	mutex_lock(&s->lock);
 	mem = xa_load(&s->mems, handle);
 	if (!mem || mem->rings) {
 		mutex_unlock(&s->lock);
+		mutex_unlock(&s->p2p_lock);
 		return mem ? -EBUSY : -ENOENT;
 	}
 	xa_erase(&s->mems, handle);
 	snvme_mem_strip(s, mem, &pages);
 	mutex_unlock(&s->lock);
+	snvme_p2p_release(mem);
+	mutex_unlock(&s->p2p_lock);
 	snvme_mem_put(&pages);
 	kfree(mem);
 	return 0;
@@ -354,6 +404,7 @@ void snvme_mems_release(struct snvme_session *s)
 	struct snvme_memory *mem, pages;
 	unsigned long i = 0;
 
+	mutex_lock(&s->p2p_lock);
 	for (;;) {
 		mutex_lock(&s->lock);
 		mem = xa_find(&s->mems, &i, ULONG_MAX, XA_PRESENT);
@@ -361,8 +412,10 @@ void snvme_mems_release(struct snvme_session *s)
 			snvme_mem_strip(s, mem, &pages);
 		mutex_unlock(&s->lock);
 		if (!mem)
-			return;
+			break;
+		snvme_p2p_release(mem);
 		snvme_mem_put(&pages);
 		i++;
 	}
+	mutex_unlock(&s->p2p_lock);
 }

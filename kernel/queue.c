@@ -6,6 +6,7 @@
  * A queue ends in one of two ways: the controller confirms a Delete command, or the controller was
  * disabled since the queue was created. Until then its identifier stays taken and its memory mapped.
  */
+#include <linux/delay.h>
 #include <linux/slab.h>
 
 #include "snvme.h"
@@ -295,7 +296,9 @@ int snvme_queue_create(struct snvme_session *s, struct snvme_queue_create *arg)
 	q->mem->rings++;
 	if (q->cq)
 		q->cq->sqs++;
-	snvme_mem_clear(q->mem, arg->mem_offset, bytes);
+	/* A ring in a device's memory is its owner's to clear. */
+	if (q->mem->pages)
+		snvme_mem_clear(q->mem, arg->mem_offset, bytes);
 
 	mutex_lock(&ctrl->lock);
 	ret = snvme_create(s, q, arg->entries, ring);
@@ -400,6 +403,44 @@ bool snvme_queues_delete(struct snvme_session *s)
 	mutex_unlock(&s->ctrl->lock);
 	mutex_unlock(&s->lock);
 	return all;
+}
+
+/**
+ * snvme_queues_revoke() - end all queues of a session: memory that they may use is taken away
+ * @s: the session, attached
+ *
+ * Returns when the controller has forgotten them, which may take a reset: an admin command that it does
+ * not answer ends in one.
+ */
+void snvme_queues_revoke(struct snvme_session *s)
+{
+	struct snvme_ctrl *ctrl = s->ctrl;
+	bool all, told = false;
+
+	do {
+		struct snvme_queue *q;
+		unsigned long i, flags;
+
+		all = true;
+		mutex_lock(&s->lock);
+		mutex_lock(&ctrl->lock);
+		/* Owners stop ringing first. */
+		spin_lock_irqsave(&ctrl->state_lock, flags);
+		xa_for_each(&s->queues, i, q)
+			if (s->state->queue[q->handle] == SNVME_STATE_LIVE)
+				WRITE_ONCE(s->state->queue[q->handle], SNVME_STATE_REVOKED);
+		spin_unlock_irqrestore(&ctrl->state_lock, flags);
+		snvme_delete_type(s, SNVME_QUEUE_SQ, &all);
+		snvme_delete_type(s, SNVME_QUEUE_CQ, &all);
+		mutex_unlock(&ctrl->lock);
+		mutex_unlock(&s->lock);
+		if (all)
+			return;
+		snvme_wait_settled(ctrl);
+		if (told)
+			msleep(100);
+		told = true;
+	} while (1);
 }
 
 /* Free what snvme_queues_delete() had deleted: the identifiers go back to the pool. */

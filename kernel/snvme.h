@@ -7,6 +7,9 @@
  *			first attached and last detached
  *   snvme_lock		the list of controllers, their users, the sessions left over
  *   mmap_lock		of whoever maps or touches our pages
+ *   snvme_session.p2p_lock  the session's memory that is not the host's, from its dma-buf to its end;
+ *			and the end of any memory
+ *   a dma-buf's reservation lock; its exporter holds it when it takes memory away
  *   snvme_session.lock	the session's memory and queues. User memory is not touched, and
  *			RLIMIT_MEMLOCK not charged, under it: both may take mmap_lock
  *   snvme_ctrl.lock	identifiers, and every admin command that we send
@@ -30,6 +33,7 @@
 #define SNVME_MAX_QID		65535
 #define SNVME_MAX_KERNEL_MEM	(4UL << 20)
 
+struct dma_buf_attachment;
 struct nvme_ctrl;
 
 /**
@@ -109,6 +113,7 @@ struct snvme_ctrl {
 
 /**
  * struct snvme_session - an open file of /dev/snvme, until the controller has forgotten its queues
+ * @p2p_lock: see above
  * @lock: guards all but what is said otherwise
  * @attaching: the first SNVME_IOC_ATTACH has it
  * @ctrl: set once, by a release store at the end of attaching; readers acquire
@@ -121,6 +126,7 @@ struct snvme_ctrl {
  * @queues: handle -> struct snvme_queue; the handle is also the index of the state word
  */
 struct snvme_session {
+	struct mutex p2p_lock;
 	struct mutex lock;
 	unsigned long attaching;
 	struct snvme_ctrl *ctrl;
@@ -137,18 +143,24 @@ struct snvme_session {
  * struct snvme_memory - registered memory
  * @type: SNVME_MEM_*
  * @npages: of PAGE_SIZE
- * @pages: the pages; pinned (USER) or ours (KERNEL); NULL once released
- * @sgt: their DMA mapping for the controller's device
- * @mm: who is charged; we hold a reference to the structure
+ * @pages: the pages; pinned (USER) or ours (KERNEL); NULL once released, and for DMABUF
+ * @own: their DMA mapping for the controller's device
+ * @sgt: the mapping: @own, or the exporter's; NULL once released
+ * @mm: who is charged; we hold a reference to the structure; NULL for DMABUF
  * @rings: queues whose ring lies in it
+ * @session: DMABUF: whose it is
+ * @attach: DMABUF: our hold of it; NULL once released
  */
 struct snvme_memory {
 	u32 type;
 	unsigned long npages;
 	struct page **pages;
-	struct sg_table sgt;
+	struct sg_table own;
+	struct sg_table *sgt;
 	struct mm_struct *mm;
 	unsigned int rings;
+	struct snvme_session *session;
+	struct dma_buf_attachment *attach;
 };
 
 /**
@@ -197,6 +209,7 @@ int snvme_attach(struct snvme_session *s, int fd);
 void snvme_detach(struct snvme_session *s);
 bool snvme_is_quiet(struct snvme_ctrl *ctrl, u64 epoch);
 int snvme_wait_quiet(struct snvme_ctrl *ctrl);
+void snvme_wait_settled(struct snvme_ctrl *ctrl);
 bool snvme_driver_live(const struct snvme_ctrl *ctrl);
 int snvme_admin(struct snvme_ctrl *ctrl, struct nvme_command *cmd, u32 *result);
 int snvme_update_grant(struct snvme_ctrl *ctrl);
@@ -208,6 +221,7 @@ void snvme_attach_exit(void);
 int snvme_queue_create(struct snvme_session *s, struct snvme_queue_create *arg);
 int snvme_queue_destroy(struct snvme_session *s, u32 handle);
 bool snvme_queues_delete(struct snvme_session *s);
+void snvme_queues_revoke(struct snvme_session *s);
 void snvme_queues_free(struct snvme_session *s);
 void snvme_count_queues(struct snvme_ctrl *ctrl, struct snvme_info *info);
 unsigned long snvme_doorbell(const struct snvme_ctrl *ctrl, u32 type, u32 qid);
@@ -218,6 +232,11 @@ int snvme_mem_unregister(struct snvme_session *s, u32 handle);
 int snvme_mem_dma(const struct snvme_memory *mem, u64 offset, u64 length, dma_addr_t *dma);
 void snvme_mem_clear(const struct snvme_memory *mem, u64 offset, u64 length);
 void snvme_mems_release(struct snvme_session *s);
+
+/* p2p.c */
+int snvme_p2p_map(struct snvme_session *s, struct snvme_memory *mem, int fd);
+void snvme_p2p_unlock(struct snvme_memory *mem);
+void snvme_p2p_release(struct snvme_memory *mem);
 
 /* chardev.c */
 /* mmap(2) offsets: what in the upper bits, which page of it in the lower ones. */

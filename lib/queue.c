@@ -29,6 +29,8 @@ static int dead(const uint32_t *state)
 		return 0;
 	case SNVME_STATE_RESET:
 		return -ECONNRESET;
+	case SNVME_STATE_REVOKED:
+		return -ECONNABORTED;
 	default:
 		return -ENODEV;
 	}

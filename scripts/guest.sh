@@ -23,6 +23,7 @@ usage() {
 	                    size=SIZE (1G) and any property of QEMU's nvme device, by commas;
 	                    max_ioqpairs is 64 unless given. A disk with serial=test replaces the
 	                    default one
+	  --bar SIZE        a PCI device (ivshmem) with a BAR of memory
 	  --timeout S       give up after so many seconds (120)
 	  --allow REGEX     lines of the kernel's log that this test is meant to cause
 	  --out DIR         where the logs go (build/guest-run/KERNEL[-iommu]-TEST)
@@ -47,7 +48,7 @@ splats+='|Call Trace|Kernel panic|general protection|DMAR:.*fault'
 
 # --- the command line ---
 
-kernel=6.1 iommu='' smp=2 mem=2G timeout=120 out='' stream=''
+kernel=6.1 iommu='' smp=2 mem=2G bar='' timeout=120 out='' stream=''
 [ "${V:-0}" = 0 ] || stream=1
 disks=() allowed=()
 
@@ -57,7 +58,7 @@ options() {
 		--iommu) iommu=1 ;;
 		--stream) stream=1 ;;
 		--help) usage; exit ;;
-		--kernel | --smp | --mem | --disk | --timeout | --allow | --out)
+		--kernel | --smp | --mem | --bar | --disk | --timeout | --allow | --out)
 			[ $# -ge 2 ] || die "$1 needs a value"
 			case $1 in
 			--disk) disks+=("$2") ;;
@@ -104,9 +105,9 @@ root_files() {
 	for path in "$top"/tests/guest/*; do
 		[ ! -f "$path" ] || echo "$path tests/${path##*/}"
 	done
-	for path in "$top"/build/kernel-*/snvme.ko; do
+	for path in "$top"/build/kernel-*/{snvme,bar_dmabuf}.ko; do
 		[ ! -f "$path" ] || echo "$path" \
-			"usr/lib/modules/$(modinfo -F vermagic "$path" | cut -d ' ' -f 1)/snvme.ko"
+			"usr/lib/modules/$(modinfo -F vermagic "$path" | cut -d ' ' -f 1)/${path##*/}"
 	done
 }
 
@@ -265,6 +266,8 @@ run() {
 		-serial file:kernel.log -serial file:test.log -qmp "unix:qmp,server=on,wait=off"
 		-drive "file=$runs/root.img,if=none,id=root,format=raw,snapshot=on,aio=threads"
 		-device "nvme,drive=root,id=nvme-root,serial=root,max_ioqpairs=64")
+	[ -z "$bar" ] || args+=(-object "memory-backend-ram,id=bar,share=on,size=$bar"
+		-device "ivshmem-plain,memdev=bar")
 	for props in "${disks[@]}"; do
 		disk=$(disk_options "$props")
 		mapfile -t -O ${#args[@]} args <<<"$disk"

@@ -345,8 +345,9 @@ int snvme_submit(struct snvme_queue *queue, const struct snvme_io *io, unsigned 
  * @out: completions
  * @max: capacity of @out
  *
- * Return: how many; if none and the queue is dead, -ECONNRESET or -ENODEV: what was in flight is
- * lost, its data undefined. -EPROTO the controller sent a completion that matches no command. Who
+ * Return: how many; if none and the queue is dead, -ECONNRESET, -ENODEV, or -ECONNABORTED (a device
+ * took memory away that was registered beside it): what was in flight is lost, its data undefined.
+ * -EPROTO the controller sent a completion that matches no command. Who
  * finds that a controller of the library's has failed resets it first, which may take CAP.TO.
  */
 int snvme_poll(struct snvme_queue *queue, struct snvme_completion *out, unsigned int max);

@@ -407,7 +407,11 @@ static void test_memory(int s, int other)
 	is(reg(s, &m), EINVAL, "type 99");
 	m = kernel_mem(PAGE);
 	m.type = SNVME_MEM_DMABUF;
-	is(reg(s, &m), EOPNOTSUPP, "a dma-buf");
+	is(reg(s, &m), EINVAL, "a descriptor that is no dma-buf");
+	m.fd = -1;
+	is(reg(s, &m), EBADF, "a dma-buf without a descriptor");
+	m.addr = PAGE;
+	is(reg(s, &m), EINVAL, "a dma-buf with an address");
 	m = kernel_mem((4 << 20) + PAGE);
 	is(reg(s, &m), EINVAL, "more than 4 MiB of the kernel's");
 	is(pinned_kb(), before, "what was refused is not charged");

@@ -380,10 +380,12 @@ static void *suffer(void *arg)
 static void test_faults(void)
 {
 	const struct snvme_gpu_opts opts = { .depth = 8, .timeout_ms = 300 };
+	struct snvme_gpu_io io = { .opcode = SNV_OP_READ, .nlb = 1, .slba = 100 };
+	struct snvme_gpu_token token[2], more;
 	const struct snvme_gpu_mem *mem;
 	char *buf = pages(8192);
-	struct victim v[2];
-	uint32_t bad = 0;
+	uint32_t bad = 0, well = 0;
+	struct victim v[8];
 
 	open_set(with_fault("\"action\": \"status\", \"status\": 641"), 1, opts);
 	mem = register_mem(buf, 8192);
@@ -430,6 +432,38 @@ static void test_faults(void)
 	is(snvme_gpu_read(gpu, mem, 0, 100, 1), 0, "it lives");
 	close_set();
 
+	/* Who holds the identifiers learns of a reset, and keeps them: so does who has none. */
+	open_set(with_fault("\"action\": \"hang\", \"count\": 2"), 1,
+		 (struct snvme_gpu_opts){ .depth = 2 });
+	mem = register_mem(buf, 8192);
+	io.map = &mem->map[0];
+	for (int i = 0; i < 2; i++)
+		is(snvme_gpu_submit(&gpu->queue[0], &io, &token[i]), 0, "a command that hangs");
+	is(snvme_gpu_submit(&gpu->queue[0], &io, &more), -EAGAIN, "no room for another");
+	is(snvme_reset(ctrl[0]), 0, "a reset");
+	is(snvme_gpu_submit(&gpu->queue[0], &io, &more), -ECONNRESET, "a submit is told");
+	is(snvme_gpu_wait(&gpu->queue[0], token[0]), -ECONNRESET, "a wait is told");
+	is(snvme_gpu_poll(&gpu->queue[0], token[1]), -ECONNRESET, "a poll is told");
+	close_set();
+
+	/* A queue that is slow because many use it is not dead. */
+	open_set(with_fault("\"action\": \"delay\", \"delay_ns\": 100000000"), 1,
+		 (struct snvme_gpu_opts){ .depth = 1, .timeout_ms = 300 });
+	mem = register_mem(buf, 8192);
+	for (int i = 0; i < 8; i++) {
+		v[i] = (struct victim){ .mem = mem, .lba = 100 };
+		must(-pthread_create(&v[i].id, NULL, suffer, &v[i]), "thread");
+	}
+	for (int i = 0; i < 8; i++) {
+		pthread_join(v[i].id, NULL);
+		bad += v[i].ret != 0 && v[i].ret != -ETIMEDOUT;
+		well += v[i].ret == 0;
+	}
+	is(bad, 0, "eight threads on a slow queue of depth 1");
+	ok(well >= 3, "%u had their turn in time", well);
+	is(snvme_gpu_read(gpu, mem, 0, 100, 1), 0, "the queue lives");
+	close_set();
+
 	open_set(with_fault("\"action\": \"remove\""), 1, opts);
 	mem = register_mem(buf, 8192);
 	ok(snvme_gpu_read(gpu, mem, 0, 100, 1) < 0, "the SSD is gone");
@@ -440,13 +474,33 @@ static void test_faults(void)
 
 /* ---- opening ---------------------------------------------------------------------------------- */
 
+/* A controller whose pages are larger than ours: memory begins with one of its. */
+static void test_large_pages(char *buf)
+{
+	struct snvme_gpu_opts opts = { .size = sizeof(opts), .device = SNVME_GPU_THREADS };
+	const struct snvme_gpu_mem *mem;
+	struct snvme_ctrl *large;
+	char why[256] = "";
+
+	must(snvme_open("vssd:ram,size=16M,mpsmin=4,mpsmax=4", &large), "open");
+	must(snvme_gpu_open(&large, 1, &opts, &set, why, sizeof(why)), why);
+	buf += 65536 - (uintptr_t)buf % 65536 + 12288;
+	is(snvme_gpu_mem_register(set, buf, 4096, &mem, why, sizeof(why)), -EINVAL, "amid a page of 64 KiB");
+	ok(strstr(why, "65536"), "%s", why);
+	buf += 65536 - 12288;
+	is(snvme_gpu_mem_register(set, buf, 4096, &mem, why, sizeof(why)), 0, "at its begin");
+	is(snvme_gpu_read(snvme_gpu_handle(set), mem, 0, 0, 1), 0, "read");
+	snvme_gpu_close(set);
+	snvme_close(large);
+}
+
 static void test_open(void)
 {
 	struct snvme_gpu_opts opts = { .size = sizeof(opts), .device = SNVME_GPU_THREADS };
 	struct snvme_ctrl *few, *other;
 	const struct snvme_gpu_mem *mem, *twice;
 	char why[256] = "";
-	char *buf = pages(8192);
+	char *buf = pages(256 << 10);
 
 	must(snvme_open("vssd:ram,size=16M,queues=2,mqes=64", &few), "open");
 	must(snvme_open("vssd:ram,size=16M,lba=4096", &other), "open");
@@ -481,6 +535,7 @@ static void test_open(void)
 	is(snvme_gpu_read(gpu, mem, 4608, 0, 1), -EINVAL, "past it");
 	is(snvme_gpu_mem_register(set, buf, 4096, &twice, why, sizeof(why)), -EEXIST, "twice");
 	snvme_gpu_close(set);
+	test_large_pages(buf);
 	if (access("/dev/nvidiactl", F_OK)) {
 		opts.device = 0;
 		is(snvme_gpu_open(ctrl, 1, &opts, &set, why, sizeof(why)), -ENOENT, "no GPU here");

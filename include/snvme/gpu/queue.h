@@ -10,7 +10,9 @@
  * caller's own command. A command's thread waits for it, or another that it gave the token to; whoever
  * waits reaps for all, so that nobody depends on a thread that does not. Every wait ends: when the
  * command does, when the queue's deadline passes (-ETIMEDOUT: the queue is to be made anew), when the
- * controller is reset (-ECONNRESET) or gone (-ENODEV).
+ * controller is reset (-ECONNRESET) or gone (-ENODEV), when memory is taken away (-ECONNABORTED). Who
+ * finds no place for a command for as long as a command may take gets -ETIMEDOUT, too, and the queue
+ * goes on.
  */
 #ifndef SNVME_GPU_QUEUE_H
 #define SNVME_GPU_QUEUE_H
@@ -28,7 +30,7 @@
  *
  * Return: 0; -EAGAIN no command identifier was free: as many as the queue's depth are with threads
  * that have not waited for them; -EINVAL a range outside the memory, a transfer that is too long or
- * unaligned; -ECONNRESET, -ENODEV, -ETIMEDOUT the queue is dead.
+ * unaligned; -ECONNRESET, -ECONNABORTED, -ENODEV, -ETIMEDOUT the queue is dead.
  */
 SNVME_GPU_FN int snvme_gpu_submit(const struct snvme_gpu_queue *q, const struct snvme_gpu_io *io,
 				  struct snvme_gpu_token *token);

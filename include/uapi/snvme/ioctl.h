@@ -21,7 +21,7 @@
 /* snvme_info.caps */
 #define SNVME_CAP_MEM_USER	(1ULL << 0)	/* SNVME_MEM_USER */
 #define SNVME_CAP_MEM_KERNEL	(1ULL << 1)	/* SNVME_MEM_KERNEL */
-#define SNVME_CAP_MEM_DMABUF	(1ULL << 2)	/* SNVME_MEM_DMABUF (not in this version) */
+#define SNVME_CAP_MEM_DMABUF	(1ULL << 2)	/* SNVME_MEM_DMABUF */
 
 /* snvme_info.ctrl_flags */
 #define SNVME_CTRL_ATTACHED	(1U << 0)	/* the fields below caps are valid */
@@ -37,6 +37,7 @@
 #define SNVME_STATE_LIVE	1
 #define SNVME_STATE_RESET	2	/* the driver resets, or did reset, the controller */
 #define SNVME_STATE_GONE	3	/* the driver let go of the device, or it was removed */
+#define SNVME_STATE_REVOKED	4	/* memory of the session was taken away by its exporter */
 
 /**
  * struct snvme_info - SNVME_IOC_INFO
@@ -108,7 +109,7 @@ struct snvme_attach {
 /* snvme_mem.type */
 #define SNVME_MEM_USER		1	/* pages of this process, pinned */
 #define SNVME_MEM_KERNEL	2	/* physically contiguous pages from the module, mapped by mmap */
-#define SNVME_MEM_DMABUF	3	/* a dma-buf's pages (-EOPNOTSUPP in this version) */
+#define SNVME_MEM_DMABUF	3	/* a dma-buf's: another device's memory */
 
 /**
  * struct snvme_mem_register - SNVME_IOC_MEM_REGISTER: make memory reachable by the controller
@@ -125,9 +126,14 @@ struct snvme_attach {
  * @mmap_offset: out: KERNEL: the offset for mmap(2) on the session; else zero
  * @reserved: zero
  *
- * Charged to RLIMIT_MEMLOCK. Errors: -EINVAL, -EFAULT, -ENOMEM, -ENOSPC (@table too small, or too
- * many registrations), -EOPNOTSUPP (memory type, or memory that this device could reach only
- * through bounce buffers), -ENODEV (not attached, or the controller is gone).
+ * USER and KERNEL are charged to RLIMIT_MEMLOCK. DMABUF takes the first @length bytes. When its exporter
+ * moves that memory or takes it away, all queues of the session are deleted before it does, their
+ * state words say SNVME_STATE_REVOKED, and the memory can only be unregistered.
+ *
+ * Errors: -EINVAL, -EFAULT, -ENOMEM, -ENOSPC (@table too small, or too many registrations), -EBADF (no
+ * descriptor), -EOPNOTSUPP (memory type, memory that this device could reach only through bounce
+ * buffers, or an exporter that does not give it to this device: the log says why), -ENODEV (not
+ * attached, the controller is gone, or the memory is).
  */
 struct snvme_mem_register {
 	__u32 size;
@@ -171,7 +177,8 @@ struct snvme_mem_register {
  * @epoch: out: the controller's epoch that the queue belongs to
  * @reserved: zero
  *
- * The kernel clears the ring before the controller learns of it. Errors: -EINVAL, -ENOENT (no such
+ * The kernel clears the ring before the controller learns of it, unless it lies in SNVME_MEM_DMABUF
+ * memory: there the owner has cleared it. Errors: -EINVAL, -ENOENT (no such
  * @mem or @cq), -ENOSPC (no spare queue identifier), -EAGAIN (the controller is being reset),
  * -ESTALE (@cq died in a reset), -EIO (the controller refused; the log has the status), -ENODEV.
  */

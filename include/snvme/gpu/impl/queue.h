@@ -101,7 +101,7 @@ SNVME_GPU_FN void snvme_gpu_give(const struct snvme_gpu_queue *q, struct snvme_g
 			       token.use << SNVME_GPU_USE_SHIFT | SNVME_GPU_FREE);
 }
 
-/* 0, or the errno that all waits on @q end with. */
+/* 0, or the errno that all waits on @q end with. What the host says is kept where others look. */
 SNVME_GPU_FN int snvme_gpu_dead(const struct snvme_gpu_queue *q)
 {
 	__u32 dead = snv_peer_load(&q->live->dead);
@@ -112,10 +112,16 @@ SNVME_GPU_FN int snvme_gpu_dead(const struct snvme_gpu_queue *q)
 	case SNVME_STATE_LIVE:
 		return 0;
 	case SNVME_STATE_RESET:
-		return -ECONNRESET;
+		dead = ECONNRESET;
+		break;
+	case SNVME_STATE_REVOKED:
+		dead = ECONNABORTED;
+		break;
 	default:
-		return -ENODEV;
+		dead = ENODEV;
 	}
+	snv_peer_store(&q->live->dead, dead);
+	return -(int)dead;
 }
 
 /* ---- submission ------------------------------------------------------------------------------- */
@@ -233,7 +239,8 @@ SNVME_GPU_FN void snvme_gpu_publish(const struct snvme_gpu_queue *q, __u32 mask,
 SNVME_GPU_FN int snvme_gpu_send(const struct snvme_gpu_queue *q, __u32 mask, bool has,
 				const struct snvme_gpu_io *io, struct snvme_gpu_token token)
 {
-	struct snv_sqe sqe;
+	/* For stores of 16 bytes. */
+	struct snv_sqe sqe __attribute__((aligned(16)));
 	bool good = has && snvme_gpu_fill(q, token, io, &sqe);
 	__u32 senders = snvme_warp_ballot(mask, good), n = snvme_warp_count(senders);
 	bool leader = good && !snvme_warp_rank(senders);
@@ -268,11 +275,20 @@ SNVME_GPU_FN int snvme_gpu_submit(const struct snvme_gpu_queue *queue, const str
 				  struct snvme_gpu_token *token)
 {
 	struct snvme_gpu_queue q = *queue;
-	__u32 mask = snvme_warp_mask(queue), dead = snv_peer_load(&q.live->dead);
-	bool has = snvme_gpu_find(&q, mask, !dead, q.depth, token);
-	int ret = snvme_gpu_send(&q, mask, has, io, *token);
+	__u32 mask = snvme_warp_mask(queue);
+	int dead = -(int)snv_peer_load(&q.live->dead), ret;
+	struct snvme_gpu_token found = { 0, 0 };
+	bool has = snvme_gpu_find(&q, mask, !dead, q.depth, &found);
 
-	return dead ? -(int)dead : has ? ret : -EAGAIN;
+	ret = snvme_gpu_send(&q, mask, has, io, found);
+	if (has) {
+		*token = found;
+		return ret;
+	}
+	/* Whoever has the identifiers may have learned of a reset, and keep them. */
+	if (!dead)
+		dead = snvme_gpu_dead(&q);
+	return dead ? dead : -EAGAIN;
 }
 
 /* ---- completion ------------------------------------------------------------------------------- */
@@ -463,10 +479,12 @@ SNVME_GPU_FN int snvme_gpu_poll(const struct snvme_gpu_queue *queue, struct snvm
 }
 
 /*
- * Is there a reason to wait no longer? *@start: when this was first asked. By the lanes of @mask
- * together, so that one looks at the clock and at the host's memory.
+ * Is there a reason to wait no longer? *@start: when this was first asked since a command was last sent. By
+ * the lanes of @mask together, so that one looks at the clock and at the host's memory. A command of theirs,
+ * if they @have any, has taken too long: that ends the queue. Who waits for an identifier in vain, because
+ * others have them all, ends alone.
  */
-SNVME_GPU_FN int snvme_gpu_give_up(const struct snvme_gpu_queue *q, __u32 mask, __u64 *start)
+SNVME_GPU_FN int snvme_gpu_give_up(const struct snvme_gpu_queue *q, __u32 mask, bool have, __u64 *start)
 {
 	int ret = 0;
 
@@ -477,7 +495,8 @@ SNVME_GPU_FN int snvme_gpu_give_up(const struct snvme_gpu_queue *q, __u32 mask, 
 		if (!*start)
 			*start = now;
 		else if (!ret && now > *start && now - *start > q->timeout_ns) {
-			snv_peer_store(&q->live->dead, ETIMEDOUT);
+			if (have)
+				snv_peer_store(&q->live->dead, ETIMEDOUT);
 			ret = -ETIMEDOUT;
 		}
 	}
@@ -493,8 +512,8 @@ SNVME_GPU_FN int snvme_gpu_finish(const struct snvme_gpu_queue *queue, const str
 {
 	struct snvme_gpu_queue q = *queue;
 	__u32 mask = snvme_warp_mask(queue), turn = 0;
+	int ret = -EINVAL, dead = (int)snvme_warp_first(mask, -snv_peer_load(&q.live->dead));
 	bool ended = has && token.cid >= q.depth;
-	int ret = -EINVAL, dead = -(int)snv_peer_load(&q.live->dead);
 	__u64 start = 0;
 
 	if (dead && !has)
@@ -511,16 +530,20 @@ SNVME_GPU_FN int snvme_gpu_finish(const struct snvme_gpu_queue *queue, const str
 			ended |= got && sent;
 			if (got)
 				ret = sent;
+			/* Each has all of its time. */
+			if (snvme_warp_ballot(mask, got && !sent))
+				start = 0;
 		}
 		if (has && !ended)
 			ended = snvme_gpu_ended(&q, token, &ret);
 		if (snvme_warp_ballot(mask, ended) == mask)
 			return ret;
-		if (dead)
-			return ended ? ret : dead;
 		snvme_gpu_reap(&q, mask);
+		/* What had come is handed out before that. */
+		if (dead)
+			return !ended && !(has && snvme_gpu_ended(&q, token, &ret)) ? dead : ret;
 		if (++turn % SNVME_GPU_LOOK == 0)
-			dead = snvme_gpu_give_up(&q, mask, &start);
+			dead = snvme_gpu_give_up(&q, mask, snvme_warp_ballot(mask, has && !ended), &start);
 		/* What we wait for may be with lanes of this warp that parted from us: let them run. */
 #ifdef __CUDA_ARCH__
 		if (turn % SNVME_GPU_YIELD == 0)

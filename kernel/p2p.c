@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory of other devices, as dma-bufs: a GPU's, or whatever has a BAR. The one file that knows of
+ * them.
+ *
+ * An exporter that moves its memory, or takes it away, calls snvme_p2p_move_notify() first. When that
+ * returns, the controller touches the memory no more: all queues of the session have been deleted,
+ * as any of them may have commands under way that point there, and nothing maps it. It is not mapped
+ * again: the owner registers it anew.
+ *
+ * Of an attachment, the session's p2p_lock guards that it is there, and the dma-buf's reservation
+ * lock, which the exporter holds while it calls us, that it is mapped.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/dma-buf.h>
+#include <linux/dma-resv.h>
+#include <linux/module.h>
+
+#include "snvme.h"
+
+MODULE_IMPORT_NS(DMA_BUF);
+
+static void snvme_p2p_move_notify(struct dma_buf_attachment *attach)
+{
+	struct snvme_memory *mem = attach->importer_priv;
+	struct snvme_session *s = mem->session;
+	struct sg_table *sgt;
+
+	dma_resv_assert_held(attach->dmabuf->resv);
+	/* No ring is laid there from now on. */
+	mutex_lock(&s->lock);
+	sgt = mem->sgt;
+	mem->sgt = NULL;
+	mutex_unlock(&s->lock);
+	if (!sgt)
+		return;
+	dev_info(attach->dev, "snvme: %s takes memory away: the queues of its user end\n",
+		 attach->dmabuf->exp_name);
+	snvme_queues_revoke(s);
+	dma_buf_unmap_attachment(attach, sgt, DMA_BIDIRECTIONAL);
+}
+
+static const struct dma_buf_attach_ops snvme_p2p_ops = {
+	.allow_peer2peer = true,
+	.move_notify = snvme_p2p_move_notify,
+};
+
+/* Whole pages, at least as many as @mem is to have? */
+static bool snvme_p2p_fits(const struct snvme_memory *mem, struct sg_table *sgt)
+{
+	struct scatterlist *sg;
+	u64 pages = 0;
+	int i;
+
+	for_each_sgtable_dma_sg(sgt, sg, i) {
+		if (!PAGE_ALIGNED(sg_dma_address(sg)) || !PAGE_ALIGNED(sg_dma_len(sg)))
+			return false;
+		pages += sg_dma_len(sg) >> PAGE_SHIFT;
+	}
+	return pages >= mem->npages;
+}
+
+/**
+ * snvme_p2p_map() - have the controller reach a dma-buf
+ * @s: the session, attached; its p2p_lock is held
+ * @mem: with its size; on success it has an attachment and a mapping
+ * @fd: the dma-buf
+ * Return: 0, with the dma-buf's reservation lock held, for the caller to make @mem known under it, and
+ * then to call snvme_p2p_unlock(); or a negative errno of the ABI
+ */
+int snvme_p2p_map(struct snvme_session *s, struct snvme_memory *mem, int fd)
+{
+	struct snvme_ctrl *ctrl = s->ctrl;
+	struct device *dev = &ctrl->pdev->dev;
+	struct dma_buf_attachment *attach;
+	struct dma_buf *dmabuf;
+	struct sg_table *sgt;
+	long ret;
+
+	/* The driver's end waits for p2p_lock before the device's DMA goes. */
+	mutex_lock(&ctrl->lock);
+	ret = ctrl->unbound ? -ENODEV : 0;
+	mutex_unlock(&ctrl->lock);
+	if (ret)
+		return ret;
+	dmabuf = dma_buf_get(fd);
+	if (IS_ERR(dmabuf))
+		return PTR_ERR(dmabuf);
+	ret = -EINVAL;
+	if ((u64)mem->npages << PAGE_SHIFT > dmabuf->size)
+		goto out_put;
+	mem->session = s;
+	attach = dma_buf_dynamic_attach(dmabuf, dev, &snvme_p2p_ops, mem);
+	if (IS_ERR(attach)) {
+		ret = PTR_ERR(attach);
+		dev_err(dev, "snvme: %s does not give its memory to this device: %ld\n",
+			dmabuf->exp_name, ret);
+		ret = ret == -ENOMEM ? ret : -EOPNOTSUPP;
+		goto out_put;
+	}
+	dma_resv_lock(dmabuf->resv, NULL);
+	sgt = dma_buf_map_attachment(attach, DMA_BIDIRECTIONAL);
+	if (IS_ERR(sgt)) {
+		ret = PTR_ERR(sgt);
+		dev_err(dev, "snvme: memory of %s cannot be reached by this device: %ld\n",
+			dmabuf->exp_name, ret);
+		ret = ret == -ENOMEM || ret == -ENODEV ? ret : -EOPNOTSUPP;
+		goto out_unlock;
+	}
+	/* Whoever moved it here may still be copying. */
+	ret = dma_resv_wait_timeout(dmabuf->resv, DMA_RESV_USAGE_KERNEL, false, MAX_SCHEDULE_TIMEOUT);
+	if (ret >= 0)
+		ret = snvme_p2p_fits(mem, sgt) ? 0 : -EOPNOTSUPP;
+	if (ret) {
+		dma_buf_unmap_attachment(attach, sgt, DMA_BIDIRECTIONAL);
+		goto out_unlock;
+	}
+	mem->attach = attach;
+	mem->sgt = sgt;
+	return 0;
+out_unlock:
+	dma_resv_unlock(dmabuf->resv);
+	dma_buf_detach(dmabuf, attach);
+out_put:
+	dma_buf_put(dmabuf);
+	return ret;
+}
+
+void snvme_p2p_unlock(struct snvme_memory *mem)
+{
+	dma_resv_unlock(mem->attach->dmabuf->resv);
+}
+
+/**
+ * snvme_p2p_release() - the end of snvme_p2p_map(); no queue of the session uses the memory
+ * @mem: may have been released already; p2p_lock is held
+ */
+void snvme_p2p_release(struct snvme_memory *mem)
+{
+	struct dma_buf_attachment *attach = mem->attach;
+	struct dma_buf *dmabuf;
+
+	if (!attach)
+		return;
+	dmabuf = attach->dmabuf;
+	dma_resv_lock(dmabuf->resv, NULL);
+	if (mem->sgt)
+		dma_buf_unmap_attachment(attach, mem->sgt, DMA_BIDIRECTIONAL);
+	mutex_lock(&mem->session->lock);
+	mem->sgt = NULL;
+	mem->attach = NULL;
+	mutex_unlock(&mem->session->lock);
+	dma_resv_unlock(dmabuf->resv);
+	/* No notice comes after this. */
+	dma_buf_detach(dmabuf, attach);
+	dma_buf_put(dmabuf);
+}

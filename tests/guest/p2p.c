@@ -1,0 +1,473 @@
+// SPDX-License-Identifier: MIT
+/*
+ * p2p CONTROLLER DISK BAR: rings, PRP lists and data in the memory of another device, each there or in
+ * the host's, against include/uapi/snvme/ioctl.h; and what happens when that memory is taken away. BAR is
+ * the file of the device's memory, which /dev/bar_dmabuf exports. Writes to DISK.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <snvme/ioctl.h>
+#include <snvme/nvme.h>
+
+#include "bar_dmabuf.h"
+#include "prp.h"
+#include "ring.h"
+#include "tap.h"
+
+#define PAGE		4096UL
+#define PART		(1UL << 20)	/* of the BAR, for each use */
+#define PARTS		4
+#define DEPTH		16U
+#define LENGTH		(128UL << 10)	/* of a transfer: its list has 31 entries */
+#define LBA_SHIFT	9
+
+enum use { RING_SQ, RING_CQ, LISTS, DATA };
+
+static const char *device, *disk;
+static char *bar;
+static int exporter;
+
+/* Memory that the controller reaches, of the host or in the BAR. */
+struct part {
+	char *va;
+	uint32_t handle;
+	int fd;			/* of the dma-buf, or -1 */
+	uint64_t table[PART / PAGE];
+	struct snv_dma_map map;
+};
+
+struct pair {
+	int session;
+	struct part part[PARTS];
+	uint32_t sq_handle;
+	uint32_t cq_handle;
+	struct snv_sq sq;
+	struct snv_cq cq;
+};
+
+static int call(int fd, unsigned long cmd, void *arg)
+{
+	return ioctl(fd, cmd, arg) ? errno : 0;
+}
+
+static int release(int session, unsigned long cmd, uint32_t handle)
+{
+	struct snvme_handle h = { .size = sizeof(h), .handle = handle };
+
+	return call(session, cmd, &h);
+}
+
+static int attached(void)
+{
+	int fd = open(device, O_RDWR | O_CLOEXEC), session = open("/dev/snvme", O_RDWR | O_CLOEXEC);
+	struct snvme_attach arg = { .size = sizeof(arg), .fd = fd };
+
+	if (call(session, SNVME_IOC_ATTACH, &arg)) {
+		printf("Bail out! %s: %s\n", device, strerror(errno));
+		exit(1);
+	}
+	close(fd);
+	return session;
+}
+
+/* A dma-buf of a part of the BAR, or -1. */
+static int export_bar(uint64_t offset, uint64_t length, uint32_t piece)
+{
+	struct bar_export arg = { .offset = offset, .length = length, .piece = piece };
+
+	return call(exporter, BAR_EXPORT, &arg) ? -1 : arg.fd;
+}
+
+static int register_fd(int session, int fd, uint64_t length, uint64_t *table, uint32_t *handle)
+{
+	struct snvme_mem_register arg = {
+		.size = sizeof(arg), .type = SNVME_MEM_DMABUF, .fd = fd, .length = length,
+		.table = (uintptr_t)table, .table_entries = table ? (uint32_t)(length / PAGE) : 0,
+	};
+	int err = call(session, SNVME_IOC_MEM_REGISTER, &arg);
+
+	*handle = arg.handle;
+	return err;
+}
+
+/* Rings and lists lie in one piece; data of the BAR in pieces of 64 KiB, the last first. */
+static int part_make(int session, struct part *p, enum use use, bool far)
+{
+	uint64_t offset = use * PART;
+	int err;
+
+	p->fd = -1;
+	if (far) {
+		p->va = bar + offset;
+		p->fd = export_bar(offset, PART, use == DATA ? 65536 : 0);
+		err = p->fd < 0 ? errno : register_fd(session, p->fd, PART, p->table, &p->handle);
+	} else {
+		struct snvme_mem_register arg = {
+			.size = sizeof(arg), .type = SNVME_MEM_KERNEL, .length = PART,
+			.table = (uintptr_t)p->table, .table_entries = PART / PAGE,
+		};
+
+		err = call(session, SNVME_IOC_MEM_REGISTER, &arg);
+		p->va = mmap(NULL, PART, PROT_READ | PROT_WRITE, MAP_SHARED, session,
+			     (off_t)arg.mmap_offset);
+		p->handle = arg.handle;
+	}
+	p->map = (struct snv_dma_map){ (const __u64 *)p->table, 12, 0, PART / PAGE };
+	return err;
+}
+
+/* Where byte @at of the data lies for us. */
+static char *data_at(const struct part *p, uint64_t at)
+{
+	return p->fd < 0 ? p->va + at : p->va + PART - 65536 - at / 65536 * 65536 + at % 65536;
+}
+
+static void put(const struct part *p, uint64_t at, uint64_t length, uint32_t seed)
+{
+	for (uint64_t i = 0; i < length; i += 8) {
+		uint64_t word = (at + i) * 0x9e3779b97f4a7c15ULL ^ seed;
+
+		memcpy(data_at(p, at + i), &word, 8);
+	}
+}
+
+static uint64_t wrong(const struct part *p, uint64_t at, uint64_t length, uint64_t first, uint32_t seed)
+{
+	uint64_t n = 0;
+
+	for (uint64_t i = 0; i < length; i += 8) {
+		uint64_t word = (first + i) * 0x9e3779b97f4a7c15ULL ^ seed, got;
+
+		memcpy(&got, data_at(p, at + i), 8);
+		n += got != word;
+	}
+	return n;
+}
+
+static void *map_page(int session, uint64_t offset, int prot)
+{
+	return mmap(NULL, PAGE, prot, MAP_SHARED, session, (off_t)offset);
+}
+
+static int queue_make(struct pair *q, uint32_t type, const struct part *part, uint32_t cq,
+		      struct snvme_queue_create *arg, struct snv_db *db)
+{
+	int err;
+
+	*arg = (struct snvme_queue_create){
+		.size = sizeof(*arg), .type = type, .entries = DEPTH + 1, .mem = part->handle, .cq = cq,
+	};
+	/* In a device's memory it is ours to clear. */
+	memset(part->va, 0, (DEPTH + 1) * 64);
+	err = call(q->session, SNVME_IOC_QUEUE_CREATE, arg);
+	if (err)
+		return err;
+	db->mmio = (__u32 *)((char *)map_page(q->session, arg->db_mmap_offset, PROT_READ | PROT_WRITE) +
+			     arg->db_offset);
+	db->shadow = NULL;
+	db->eventidx = NULL;
+	if (arg->shadow_mmap_offset) {
+		db->shadow = (__u32 *)((char *)map_page(q->session, arg->shadow_mmap_offset,
+				PROT_READ | PROT_WRITE) + arg->shadow_offset);
+		db->eventidx = (__u32 *)((char *)map_page(q->session, arg->eventidx_mmap_offset,
+				PROT_READ | PROT_WRITE) + arg->shadow_offset);
+	}
+	return 0;
+}
+
+static int queues_make(struct pair *q)
+{
+	const char *state = map_page(q->session, SNVME_MMAP_STATE, PROT_READ);
+	struct snvme_queue_create arg;
+	struct snv_db db;
+	int err = queue_make(q, SNVME_QUEUE_CQ, &q->part[RING_CQ], 0, &arg, &db);
+
+	if (err)
+		return err;
+	q->cq_handle = arg.handle;
+	snv_cq_init(&q->cq, (struct snv_cqe *)q->part[RING_CQ].va, DEPTH + 1,
+		    (const __u32 *)(state + arg.state_offset), db);
+	err = queue_make(q, SNVME_QUEUE_SQ, &q->part[RING_SQ], q->cq_handle, &arg, &db);
+	if (err)
+		return err;
+	q->sq_handle = arg.handle;
+	snv_sq_init(&q->sq, (struct snv_sqe *)q->part[RING_SQ].va, DEPTH + 1,
+		    (const __u32 *)(state + arg.state_offset), db);
+	return 0;
+}
+
+/* @far: bits of enum use: what lies in the BAR. */
+static int pair_make(struct pair *q, unsigned int far)
+{
+	int err = 0;
+
+	memset(q, 0, sizeof(*q));
+	q->session = attached();
+	for (unsigned int i = 0; !err && i < PARTS; i++)
+		err = part_make(q->session, &q->part[i], i, far >> i & 1);
+	return err ? err : queues_make(q);
+}
+
+static int pair_end(struct pair *q)
+{
+	int err = release(q->session, SNVME_IOC_QUEUE_DESTROY, q->sq_handle);
+
+	err = err ? err : release(q->session, SNVME_IOC_QUEUE_DESTROY, q->cq_handle);
+	for (unsigned int i = 0; i < PARTS; i++) {
+		err = err ? err : release(q->session, SNVME_IOC_MEM_UNREGISTER, q->part[i].handle);
+		if (q->part[i].fd >= 0)
+			close(q->part[i].fd);
+	}
+	close(q->session);
+	return err;
+}
+
+static void submit(struct pair *q, uint16_t cid, uint8_t opcode, uint64_t at, uint64_t offset,
+		   uint64_t length)
+{
+	struct part *lists = &q->part[LISTS];
+	struct snv_prp_list list = {
+		(__le64 *)(void *)(lists->va + cid * PAGE), snv_dma_addr(&lists->map, cid * PAGE),
+	};
+	struct snv_sqe sqe = { .opcode = opcode, .cid = snv_le16(cid), .nsid = snv_le32(1) };
+	__u32 pos;
+
+	snv_prp_build(&q->part[DATA].map, at, length, 12, &list, 1, &sqe.prp1, &sqe.prp2);
+	sqe.cdw10 = snv_le32((uint32_t)(offset >> LBA_SHIFT));
+	sqe.cdw12 = snv_le32((uint32_t)(length >> LBA_SHIFT) - 1);
+	while (!snv_sq_reserve(&q->sq, 1, &pos))
+		;
+	memcpy(snv_sq_slot(&q->sq, pos), &sqe, sizeof(sqe));
+	snv_sq_publish(&q->sq, pos, 1);
+}
+
+/* The status of the next command that ends; -1: the queue is dead; -2: none in 20 s. */
+static int reap(struct pair *q)
+{
+	const struct snv_cqe *cqe;
+	time_t end = time(NULL) + 20;
+	__u32 dw3, dw2;
+
+	while (!(cqe = snv_cq_peek(&q->cq, &dw3))) {
+		if (*(volatile const __u32 *)q->sq.state != SNVME_STATE_LIVE)
+			return -1;
+		if (time(NULL) > end)
+			return -2;
+	}
+	dw2 = snv_le32_get(cqe->dw2);
+	snv_sq_fetched(&q->sq, dw2 & 0xffff);
+	snv_cq_advance(&q->cq);
+	snv_cq_release(&q->cq);
+	return (int)(dw3 >> SNV_CQE_DW3_STATUS_SHIFT & SNV_STATUS_CODE);
+}
+
+/* Write what is in memory, poison it, read it again: with and without a list. What went wrong. */
+static uint64_t round_trip(struct pair *q, uint32_t seed)
+{
+	struct part *data = &q->part[DATA];
+	uint64_t bad = 0;
+
+	put(data, 0, PART / 2, seed);
+	for (uint16_t i = 0; i < 4; i++)
+		submit(q, i, SNV_OP_WRITE, i * LENGTH, i * LENGTH, LENGTH);
+	for (int i = 0; i < 4; i++)
+		bad += reap(q) != 0;
+	for (uint64_t i = 0; i < PART; i += 8)
+		memset(data_at(data, i), 0xee, 8);
+	/* To the other half, from where pages of a list do not begin. */
+	for (uint16_t i = 0; i < 3; i++)
+		submit(q, i, SNV_OP_READ, PART / 2 + i * LENGTH + 512, i * LENGTH, LENGTH);
+	submit(q, 3, SNV_OP_READ, PAGE, 3 * LENGTH + PAGE, PAGE);
+	for (int i = 0; i < 4; i++)
+		bad += reap(q) != 0;
+	for (uint64_t i = 0; i < 3; i++)
+		bad += wrong(data, PART / 2 + i * LENGTH + 512, LENGTH, i * LENGTH, seed);
+	return bad + wrong(data, PAGE, PAGE, 3 * LENGTH + PAGE, seed);
+}
+
+/* Has the driver's own path the same? */
+static uint64_t wrong_on_disk(uint32_t seed)
+{
+	struct part p = { .fd = -1 };
+	int fd = open(disk, O_RDONLY | O_DIRECT);
+	uint64_t n = 1;
+
+	if (!posix_memalign((void **)&p.va, PAGE, PART) && pread(fd, p.va, PART / 2, 0) == (ssize_t)PART / 2)
+		n = wrong(&p, 0, PART / 2, 0, seed);
+	free(p.va);
+	close(fd);
+	return n;
+}
+
+static void test_places(void)
+{
+	struct pair q;
+
+	for (unsigned int far = 0; far < 16; far++) {
+		int err = pair_make(&q, far);
+		uint64_t bad = err ? 1 : round_trip(&q, far + 1);
+
+		is(err | (bad != 0), 0, "in the BAR: %s%s%s%s", far & 1 << RING_SQ ? "SQ " : "",
+		   far & 1 << RING_CQ ? "CQ " : "", far & 1 << LISTS ? "lists " : "",
+		   far & 1 << DATA ? "data" : "");
+		if (err || bad)
+			diag("errno %d, %llu wrong", err, (unsigned long long)bad);
+		is(wrong_on_disk(far + 1), 0, "the driver's path reads the same");
+		is(pair_end(&q), 0, "all given back");
+	}
+}
+
+static void test_refusals(void)
+{
+	int session = attached(), fd = export_bar(0, PART, 0), pipes[2], err;
+	uint32_t handle, again;
+	uint64_t table[PART / PAGE];
+
+	is(register_fd(session, -1, PART, NULL, &handle), EBADF, "no descriptor");
+	if (!pipe(pipes))
+		is(register_fd(session, pipes[0], PART, NULL, &handle), EINVAL, "a pipe");
+	is(register_fd(session, fd, 2 * PART, NULL, &handle), EINVAL, "more than there is");
+	is(register_fd(session, fd, PART + 1, NULL, &handle), EINVAL, "part of a page");
+	is(register_fd(session, fd, PAGE, NULL, &handle), 0, "less than there is");
+	is(register_fd(session, fd, PART, table, &again), 0, "twice");
+	is(release(session, SNVME_IOC_MEM_UNREGISTER, handle), 0, "given back");
+	is(call(exporter, BAR_REVOKE, (void *)(uintptr_t)fd), 0, "taken away");
+	is(release(session, SNVME_IOC_MEM_UNREGISTER, again), 0, "given back after that");
+	err = register_fd(session, fd, PART, NULL, &handle);
+	is(err, ENODEV, "what was taken away is not registered");
+	close(fd);
+	close(session);
+}
+
+struct busy {
+	struct pair *q;
+	uint64_t done;
+	int end;
+};
+
+/* Reads into memory until the queue is dead. */
+static void *read_on(void *arg)
+{
+	struct busy *b = arg;
+
+	for (uint16_t i = 0; i < DEPTH; i++)
+		submit(b->q, i, SNV_OP_READ, i % 4 * LENGTH, 0, LENGTH);
+	while ((b->end = reap(b->q)) == 0) {
+		submit(b->q, (uint16_t)(b->done % DEPTH), SNV_OP_READ, b->done % 4 * LENGTH, 0, LENGTH);
+		__atomic_fetch_add(&b->done, 1, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+/* Memory of use @use, or all of it if PARTS, is taken away in the middle of I/O. */
+static void test_revoke(enum use use)
+{
+	struct busy b = { 0 };
+	struct snvme_queue_create arg;
+	struct snv_db db;
+	struct pair q;
+	pthread_t id;
+	uint64_t stored = 0;
+	int ret = pair_make(&q, 15);
+
+	is(ret, 0, "all in the BAR");
+	b.q = &q;
+	pthread_create(&id, NULL, read_on, &b);
+	while (__atomic_load_n(&b.done, __ATOMIC_RELAXED) < 20)
+		usleep(100);
+	ret = call(exporter, BAR_REVOKE, (void *)(uintptr_t)q.part[use].fd);
+	/* From here on the controller stores nothing there; the thread does, where it is what it fills. */
+	if (use == RING_CQ || use == DATA)
+		memset(q.part[use].va, 0x77, PART);
+	is(ret, 0, "memory of %s is taken away, and mapped by nobody",
+	   use == DATA ? "data" : use == LISTS ? "lists" : use == RING_SQ ? "the SQ" : "the CQ");
+	pthread_join(id, NULL);
+	is(b.end, -1, "who waits learns of it");
+	is(*(volatile const __u32 *)q.sq.state, SNVME_STATE_REVOKED, "the SQ says so");
+	is(*(volatile const __u32 *)q.cq.state, SNVME_STATE_REVOKED, "and the CQ");
+	usleep(100000);
+	for (uint64_t i = 0; i < PART && (use == RING_CQ || use == DATA); i++)
+		stored += q.part[use].va[i] != 0x77;
+	is(stored, 0, "nothing is stored there any more");
+	is(release(q.session, SNVME_IOC_QUEUE_DESTROY, q.sq_handle), 0, "destroyed");
+	is(release(q.session, SNVME_IOC_QUEUE_DESTROY, q.cq_handle), 0, "destroyed, too");
+	ret = queue_make(&q, SNVME_QUEUE_CQ, &q.part[use], 0, &arg, &db);
+	is(ret, ENODEV, "no ring is laid there");
+	/* Other memory in its place, and it goes on. */
+	is(release(q.session, SNVME_IOC_MEM_UNREGISTER, q.part[use].handle), 0, "unregistered");
+	close(q.part[use].fd);
+	is(part_make(q.session, &q.part[use], use, true), 0, "exported anew");
+	ret = queues_make(&q);
+	is(ret, 0, "queues made anew");
+	is(ret ? 1 : round_trip(&q, 99), 0, "and they work");
+	is(pair_end(&q), 0, "all given back");
+}
+
+/* A process is killed with all of it in use, at a random moment. */
+static void test_kill(unsigned int rounds)
+{
+	unsigned int died = 0;
+
+	srand(1);
+	for (unsigned int i = 0; i < rounds; i++) {
+		int pipes[2], status;
+		pid_t pid;
+
+		if (pipe(pipes))
+			break;
+		pid = fork();
+		if (!pid) {
+			struct pair q;
+			struct busy b = { .q = &q };
+
+			if (pair_make(&q, 15) || write(pipes[1], "!", 1) != 1)
+				_exit(1);
+			read_on(&b);
+			pause();
+		}
+		if (read(pipes[0], &status, 1) == 1) {
+			usleep((useconds_t)rand() % 20000);
+			kill(pid, SIGKILL);
+		}
+		waitpid(pid, &status, 0);
+		died += WIFSIGNALED(status);
+		close(pipes[0]);
+		close(pipes[1]);
+	}
+	is(died, rounds, "killed with rings, lists and data in the BAR");
+}
+
+int main(int argc, char **argv)
+{
+	int fd;
+
+	if (argc < 4)
+		return 2;
+	device = argv[1];
+	disk = argv[2];
+	fd = open(argv[3], O_RDWR | O_SYNC);
+	bar = mmap(NULL, PARTS * PART, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	exporter = open("/dev/bar_dmabuf", O_RDWR);
+	if (bar == MAP_FAILED || exporter < 0) {
+		printf("Bail out! %s or /dev/bar_dmabuf: %s\n", argv[3], strerror(errno));
+		return 1;
+	}
+	test_refusals();
+	test_places();
+	for (enum use use = RING_SQ; use <= DATA; use++)
+		test_revoke(use);
+	test_kill(20);
+	return done();
+}

@@ -1,0 +1,39 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# Rings, PRP lists and data in the memory of another PCI device, which goes away at any moment, while
+# the file system on the same disk is in use. QEMU's ivshmem plays the GPU.
+#
+# guest: --bar 64M
+# guest: --timeout 300
+set -u
+# shellcheck source-path=SCRIPTDIR
+. "${0%/*}/lib.sh"
+. "${0%/*}/load.sh"
+
+disk=$(disk_of test)
+name=$(ctrl_of test)
+bar=
+for device in /sys/bus/pci/devices/*; do
+	[ "$(cat "$device/vendor" "$device/device")" = $'0x1af4\n0x1110' ] && bar=$device
+done
+[ -n "$bar" ] || { not_ok "there is a device with a BAR"; done_testing; }
+echo 1 >"$bar/enable"
+
+# The file system lies behind what the test writes.
+try "partition" sh -c "echo 'start=64MiB' | sfdisk -q /dev/$disk" || done_testing
+try "mkfs" mkfs.ext4 -q -F "/dev/${disk}p1" || done_testing
+try "mount" mount "/dev/${disk}p1" /mnt || done_testing
+try "load the module" load_snvme || done_testing
+try "load the exporter" insmod "/lib/modules/$(uname -r)/bar_dmabuf.ko" || done_testing
+before=$(pins)
+fio_start /mnt 1
+try "rings, lists and data in a BAR" p2p "/dev/$name" "/dev/$disk" "$bar/resource2"
+fio_stop
+is "no queue is left" "$(count "$disk" used_sq) $(count "$disk" used_cq)" "0 0"
+is "every pin is released" "$(pins)" "$before"
+try "umount" umount /mnt
+try "fsck" e2fsck -fn "/dev/${disk}p1"
+try "no dma-buf is left: the exporter goes" rmmod bar_dmabuf
+try "unload the module" rmmod snvme
+done_testing
