@@ -3,6 +3,7 @@
  * p2p CONTROLLER DISK BAR: rings, PRP lists and data in the memory of another device, each there or in
  * the host's, against include/uapi/snvme/ioctl.h; and what happens when that memory is taken away. BAR is
  * the file of the device's memory, which /dev/bar_dmabuf exports. Writes to DISK.
+ * p2p CONTROLLER DISK BAR hold: reads into the BAR until the queue is dead.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -415,6 +416,47 @@ static void test_revoke(enum use use)
 	is(pair_end(&q), 0, "all given back");
 }
 
+/* Memory is taken away while the controller is reset, before, in the middle or after it. */
+static void test_revoke_in_reset(unsigned int rounds)
+{
+	unsigned int right = 0, i;
+	char path[128], all[4096];
+
+	snprintf(path, sizeof(path), "/sys/class/nvme/%s/reset_controller", strrchr(device, '/') + 1);
+	memset(all, 0x77, sizeof(all));
+	for (i = 0; i < rounds; i++) {
+		struct busy b = { 0 };
+		struct pair q;
+		pthread_t id;
+		int fd, ret;
+		pid_t pid;
+
+		/* After a reset it takes a while until an attach is accepted. */
+		for (int tries = 0; tries < 100 && access(path, W_OK); tries++)
+			usleep(100000);
+		ret = pair_make(&q, 15);
+		b.q = &q;
+		if (ret || pthread_create(&id, NULL, read_on, &b))
+			break;
+		while (__atomic_load_n(&b.done, __ATOMIC_RELAXED) < 20)
+			usleep(100);
+		pid = fork();
+		if (!pid) {
+			fd = open(path, O_WRONLY);
+			_exit(write(fd, "1", 1) != 1);
+		}
+		usleep(i * 3000);
+		ret = call(exporter, BAR_REVOKE, (void *)(uintptr_t)q.part[DATA].fd);
+		memset(q.part[DATA].va, 0x77, PART);
+		pthread_join(id, NULL);
+		waitpid(pid, NULL, 0);
+		for (uint64_t at = 0; at < PART && !ret; at += sizeof(all))
+			ret = memcmp(q.part[DATA].va + at, all, sizeof(all));
+		right += !ret && b.end == -1 && !pair_end(&q);
+	}
+	is(right, rounds, "taken away in a reset");
+}
+
 /* A process is killed with all of it in use, at a random moment. */
 static void test_kill(unsigned int rounds)
 {
@@ -449,6 +491,20 @@ static void test_kill(unsigned int rounds)
 	is(died, rounds, "killed with rings, lists and data in the BAR");
 }
 
+/* Says "started", reads into the BAR until the queue is dead, and ends with its state word. */
+static int hold(void)
+{
+	struct pair q;
+	struct busy b = { .q = &q };
+
+	if (pair_make(&q, 15))
+		return 100;
+	puts("started");
+	fflush(stdout);
+	read_on(&b);
+	return (int)*(volatile const __u32 *)q.sq.state;
+}
+
 int main(int argc, char **argv)
 {
 	int fd;
@@ -464,10 +520,13 @@ int main(int argc, char **argv)
 		printf("Bail out! %s or /dev/bar_dmabuf: %s\n", argv[3], strerror(errno));
 		return 1;
 	}
+	if (argc > 4)
+		return hold();
 	test_refusals();
 	test_places();
 	for (enum use use = RING_SQ; use <= DATA; use++)
 		test_revoke(use);
+	test_revoke_in_reset(10);
 	test_kill(20);
 	return done();
 }

@@ -29,11 +29,27 @@ try "load the exporter" insmod "/lib/modules/$(uname -r)/bar_dmabuf.ko" || done_
 before=$(pins)
 fio_start /mnt 1
 try "rings, lists and data in a BAR" p2p "/dev/$name" "/dev/$disk" "$bar/resource2"
+wait_live() {
+	until [ "$(cat "/sys/class/nvme/$name/state" 2>/dev/null)" = live ]; do sleep 0.1; done
+}
+wait_live
 fio_stop
 is "no queue is left" "$(count "$disk" used_sq) $(count "$disk" used_cq)" "0 0"
 is "every pin is released" "$(pins)" "$before"
 try "umount" umount /mnt
 try "fsck" e2fsck -fn "/dev/${disk}p1"
+
+# The driver lets go of the disk, with the BAR in use.
+pci=$(basename "$(readlink -f "/sys/class/nvme/$name/device")")
+exec {out}< <(exec p2p "/dev/$name" "/dev/$disk" "$bar/resource2" hold)
+holder=$!
+read -r -t 60 line <&"$out"
+is "a process reads into the BAR" "$line" started
+refuses "the exporter stays meanwhile" "in use|unavailable" rmmod bar_dmabuf
+try "unbind" sh -c "echo $pci >/sys/bus/pci/drivers/nvme/unbind"
+wait "$holder"
+is "the process is told: gone" "$?" 3
+is "every pin is released" "$(pins)" "$before"
 try "no dma-buf is left: the exporter goes" rmmod bar_dmabuf
 try "unload the module" rmmod snvme
 done_testing

@@ -271,9 +271,12 @@ static void test_dead(void)
 	static const struct {
 		uint32_t state;
 		int ret;
-	} ends[] = { { SNVME_STATE_RESET, -ECONNRESET }, { SNVME_STATE_GONE, -ENODEV } };
+	} ends[] = {
+		{ SNVME_STATE_RESET, -ECONNRESET }, { SNVME_STATE_GONE, -ENODEV },
+		{ SNVME_STATE_REVOKED, -ECONNABORTED },
+	};
 
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 3; i++) {
 		struct snvme_ctrl *ctrl = fake_open(0);
 		struct snvme_queue *queue = fake_pair(ctrl, 4, 16, NULL);
 		uint32_t cq = sq_of(queue)->cq, id;
@@ -435,7 +438,7 @@ static void test_strerror(void)
 {
 	static const int documented[] = {
 		0, -ENOENT, -ENXIO, -EPERM, -EACCES, -EOPNOTSUPP, -EINVAL, -EPROTO, -ENODEV,
-		-ENOMEM, -EFAULT, -EEXIST, -ENOSPC, -EAGAIN, -EIO, -EBUSY, -ECONNRESET, -ETIMEDOUT,
+		-ENOMEM, -EFAULT, -EEXIST, -ENOSPC, -EAGAIN, -EIO, -EBUSY, -ECONNRESET, -ECONNABORTED, -ETIMEDOUT,
 		-ERANGE,
 	};
 	bool sentences = true, all = true;
