@@ -408,10 +408,12 @@ static void snvme_driver_left(void *data)
 	struct snvme_session *s;
 
 	snvme_ctrl_event(ctrl, SNVME_STATE_GONE, true);
-	mutex_lock(&snvme_lock);
+	/*
+	 * Sessions come and go under device_lock. Not under snvme_lock: an exporter that takes memory away
+	 * may be waiting for another controller's end, which needs it.
+	 */
 	list_for_each_entry(s, &ctrl->sessions, node)
 		snvme_mems_release(s);
-	mutex_unlock(&snvme_lock);
 	ctrl->released = true;
 }
 

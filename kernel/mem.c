@@ -127,25 +127,26 @@ static void snvme_dma_unmap(struct device *dev, struct snvme_memory *mem)
  */
 int snvme_mem_dma(const struct snvme_memory *mem, u64 offset, u64 length, dma_addr_t *dma)
 {
-	u64 size = (u64)mem->npages << PAGE_SHIFT;
-	unsigned long first = offset >> PAGE_SHIFT, i = 0;
-	unsigned long last = (offset + length - 1) >> PAGE_SHIFT;
-	struct sg_dma_page_iter it;
+	u64 size = (u64)mem->npages << PAGE_SHIFT, at = 0, found = 0;
+	struct scatterlist *sg;
+	int i;
 
 	if (offset >= size || length > size - offset)
 		return -EINVAL;
 	if (!mem->sgt)
 		return -ENODEV;
-	for_each_sgtable_dma_page(mem->sgt, &it, 0) {
-		dma_addr_t here = sg_page_iter_dma_address(&it);
-
-		if (i == first)
-			*dma = here + offset_in_page(offset);
-		else if (i > first && here != *dma - offset_in_page(offset) +
-						((u64)(i - first) << PAGE_SHIFT))
-			return -EINVAL;
-		if (i++ == last)
+	for_each_sgtable_dma_sg(mem->sgt, sg, i) {
+		if (found) {
+			if (sg_dma_address(sg) != *dma + found)
+				return -EINVAL;
+			found += sg_dma_len(sg);
+		} else if (offset < at + sg_dma_len(sg)) {
+			*dma = sg_dma_address(sg) + offset - at;
+			found = at + sg_dma_len(sg) - offset;
+		}
+		if (found >= length)
 			return 0;
+		at += sg_dma_len(sg);
 	}
 	return -EINVAL;
 }
@@ -197,16 +198,16 @@ static int snvme_mem_check(const struct snvme_mem_register *arg)
 static u64 *snvme_mem_table(struct snvme_memory *mem)
 {
 	u64 *table = kvmalloc_array(mem->npages, sizeof(u64), GFP_KERNEL_ACCOUNT);
-	struct sg_dma_page_iter it;
-	unsigned long i = 0;
+	struct scatterlist *sg;
+	unsigned long n = 0;
+	int i;
 
 	if (!table)
 		return NULL;
-	for_each_sgtable_dma_page(mem->sgt, &it, 0) {
-		table[i++] = sg_page_iter_dma_address(&it);
-		if (i == mem->npages)	/* a dma-buf may have more */
-			break;
-	}
+	/* A dma-buf may have more than is asked for. */
+	for_each_sgtable_dma_sg(mem->sgt, sg, i)
+		for (u64 at = 0; at < sg_dma_len(sg) && n < mem->npages; at += PAGE_SIZE)
+			table[n++] = sg_dma_address(sg) + at;
 	return table;
 }
 
@@ -386,6 +387,8 @@ int snvme_mem_unregister(struct snvme_session *s, u32 handle)
 		return mem ? -EBUSY : -ENOENT;
 	}
 	xa_erase(&s->mems, handle);
+	if (mem->attach && !mem->sgt)
+		s->lost--;
 	snvme_mem_strip(s, mem, &pages);
 	mutex_unlock(&s->lock);
 	snvme_p2p_release(mem);

@@ -14,6 +14,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/dma-buf.h>
+#include <linux/dma-mapping.h>
 #include <linux/dma-resv.h>
 #include <linux/module.h>
 
@@ -28,10 +29,11 @@ static void snvme_p2p_move_notify(struct dma_buf_attachment *attach)
 	struct sg_table *sgt;
 
 	dma_resv_assert_held(attach->dmabuf->resv);
-	/* No ring is laid there from now on. */
+	/* No queue is made from now on. */
 	mutex_lock(&s->lock);
 	sgt = mem->sgt;
 	mem->sgt = NULL;
+	s->lost += sgt != NULL;
 	mutex_unlock(&s->lock);
 	if (!sgt)
 		return;
@@ -46,19 +48,31 @@ static const struct dma_buf_attach_ops snvme_p2p_ops = {
 	.move_notify = snvme_p2p_move_notify,
 };
 
-/* Whole pages, at least as many as @mem is to have? */
-static bool snvme_p2p_fits(const struct snvme_memory *mem, struct sg_table *sgt)
+/* Whole pages, at least as many as @mem is to have, none of them a bounce buffer? */
+static bool snvme_p2p_fits(const struct snvme_ctrl *ctrl, const struct snvme_memory *mem,
+			   struct sg_table *sgt)
 {
 	struct scatterlist *sg;
 	u64 pages = 0;
 	int i;
 
 	for_each_sgtable_dma_sg(sgt, sg, i) {
-		if (!PAGE_ALIGNED(sg_dma_address(sg)) || !PAGE_ALIGNED(sg_dma_len(sg)))
+		if (!PAGE_ALIGNED(sg_dma_address(sg)) || !PAGE_ALIGNED(sg_dma_len(sg)) ||
+		    (!ctrl->iommu && dma_need_sync(&ctrl->pdev->dev, sg_dma_address(sg))))
 			return false;
 		pages += sg_dma_len(sg) >> PAGE_SHIFT;
 	}
 	return pages >= mem->npages;
+}
+
+/* What the exporter refused with, in the ABI's words; the log says it in ours. */
+static long snvme_p2p_refused(const struct snvme_ctrl *ctrl, const struct dma_buf *dmabuf, long ret)
+{
+	if (ret == -ENOMEM || ret == -ENODEV || ret == -EINTR || ret == -ERESTARTSYS)
+		return ret;
+	dev_err(&ctrl->pdev->dev, "snvme: this device does not reach the memory of %s: %ld\n",
+		dmabuf->exp_name, ret);
+	return -EOPNOTSUPP;
 }
 
 /**
@@ -93,25 +107,19 @@ int snvme_p2p_map(struct snvme_session *s, struct snvme_memory *mem, int fd)
 	mem->session = s;
 	attach = dma_buf_dynamic_attach(dmabuf, dev, &snvme_p2p_ops, mem);
 	if (IS_ERR(attach)) {
-		ret = PTR_ERR(attach);
-		dev_err(dev, "snvme: %s does not give its memory to this device: %ld\n",
-			dmabuf->exp_name, ret);
-		ret = ret == -ENOMEM ? ret : -EOPNOTSUPP;
+		ret = snvme_p2p_refused(ctrl, dmabuf, PTR_ERR(attach));
 		goto out_put;
 	}
 	dma_resv_lock(dmabuf->resv, NULL);
 	sgt = dma_buf_map_attachment(attach, DMA_BIDIRECTIONAL);
 	if (IS_ERR(sgt)) {
-		ret = PTR_ERR(sgt);
-		dev_err(dev, "snvme: memory of %s cannot be reached by this device: %ld\n",
-			dmabuf->exp_name, ret);
-		ret = ret == -ENOMEM || ret == -ENODEV ? ret : -EOPNOTSUPP;
+		ret = snvme_p2p_refused(ctrl, dmabuf, PTR_ERR(sgt));
 		goto out_unlock;
 	}
 	/* Whoever moved it here may still be copying. */
 	ret = dma_resv_wait_timeout(dmabuf->resv, DMA_RESV_USAGE_KERNEL, false, MAX_SCHEDULE_TIMEOUT);
 	if (ret >= 0)
-		ret = snvme_p2p_fits(mem, sgt) ? 0 : -EOPNOTSUPP;
+		ret = snvme_p2p_fits(ctrl, mem, sgt) ? 0 : snvme_p2p_refused(ctrl, dmabuf, -EFAULT);
 	if (ret) {
 		dma_buf_unmap_attachment(attach, sgt, DMA_BIDIRECTIONAL);
 		goto out_unlock;

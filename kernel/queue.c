@@ -183,7 +183,7 @@ static int snvme_create(struct snvme_session *s, struct snvme_queue *q, u32 entr
 	spin_unlock_irqrestore(&ctrl->state_lock, flags);
 	if (ret)
 		return ret;
-	if (q->cq && q->cq->epoch != q->epoch)
+	if (q->cq && (q->cq->deleted || q->cq->epoch != q->epoch))
 		return -ESTALE;
 	ret = snvme_update_grant(ctrl);
 	if (ret)
@@ -274,6 +274,9 @@ int snvme_queue_create(struct snvme_session *s, struct snvme_queue_create *arg)
 	q->type = arg->type;
 
 	mutex_lock(&s->lock);
+	ret = -ECONNABORTED;
+	if (s->lost)
+		goto out_free;
 	q->mem = xa_load(&s->mems, arg->mem);
 	ret = -ENOENT;
 	if (!q->mem)
@@ -415,7 +418,8 @@ bool snvme_queues_delete(struct snvme_session *s)
 void snvme_queues_revoke(struct snvme_session *s)
 {
 	struct snvme_ctrl *ctrl = s->ctrl;
-	bool all, told = false;
+	unsigned int tries = 0;
+	bool all;
 
 	do {
 		struct snvme_queue *q;
@@ -437,9 +441,10 @@ void snvme_queues_revoke(struct snvme_session *s)
 		if (all)
 			return;
 		snvme_wait_settled(ctrl);
-		if (told)
+		if (tries++ == 1)
+			dev_err(&ctrl->pdev->dev, "snvme: memory that is taken away has to wait: the controller does not delete queues; a reset ends that\n");
+		if (tries > 1)
 			msleep(100);
-		told = true;
 	} while (1);
 }
 

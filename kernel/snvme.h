@@ -122,6 +122,8 @@ struct snvme_ctrl {
  * @mapping: what its file's mappings hang off; NULL once it is closed; guarded by snvme_lock
  * @state: the state page; words written under snvme_ctrl.state_lock
  * @scratch: what the doorbell mappings show after the driver let go
+ * @lost: registered memory that was taken away: no queue is made until its owner has unregistered it,
+ *	and so knows that its addresses mean nothing any more
  * @mems: handle -> struct snvme_memory
  * @queues: handle -> struct snvme_queue; the handle is also the index of the state word
  */
@@ -135,6 +137,7 @@ struct snvme_session {
 	struct address_space *mapping;
 	struct snvme_state_page *state;
 	void *scratch;
+	unsigned int lost;
 	struct xarray mems;
 	struct xarray queues;
 };

@@ -332,6 +332,12 @@ static void test_places(void)
 
 static void test_refusals(void)
 {
+	struct snvme_mem_register host = {
+		.size = sizeof(host), .type = SNVME_MEM_KERNEL, .length = PAGE,
+	};
+	struct snvme_queue_create queue = {
+		.size = sizeof(queue), .type = SNVME_QUEUE_CQ, .entries = 16,
+	};
 	int session = attached(), fd = export_bar(0, PART, 0), pipes[2], err;
 	uint32_t handle, again;
 	uint64_t table[PART / PAGE];
@@ -345,7 +351,12 @@ static void test_refusals(void)
 	is(register_fd(session, fd, PART, table, &again), 0, "twice");
 	is(release(session, SNVME_IOC_MEM_UNREGISTER, handle), 0, "given back");
 	is(call(exporter, BAR_REVOKE, (void *)(uintptr_t)fd), 0, "taken away");
+	/* Who has no queue yet is not to make one with addresses that mean nothing. */
+	is(call(session, SNVME_IOC_MEM_REGISTER, &host), 0, "memory of the host");
+	queue.mem = host.handle;
+	is(call(session, SNVME_IOC_QUEUE_CREATE, &queue), ECONNABORTED, "no queue before it is given back");
 	is(release(session, SNVME_IOC_MEM_UNREGISTER, again), 0, "given back after that");
+	is(call(session, SNVME_IOC_QUEUE_CREATE, &queue), 0, "a queue");
 	err = register_fd(session, fd, PART, NULL, &handle);
 	is(err, ENODEV, "what was taken away is not registered");
 	close(fd);
@@ -405,7 +416,7 @@ static void test_revoke(enum use use)
 	is(release(q.session, SNVME_IOC_QUEUE_DESTROY, q.sq_handle), 0, "destroyed");
 	is(release(q.session, SNVME_IOC_QUEUE_DESTROY, q.cq_handle), 0, "destroyed, too");
 	ret = queue_make(&q, SNVME_QUEUE_CQ, &q.part[use], 0, &arg, &db);
-	is(ret, ENODEV, "no ring is laid there");
+	is(ret, ECONNABORTED, "no queue before it is unregistered");
 	/* Other memory in its place, and it goes on. */
 	is(release(q.session, SNVME_IOC_MEM_UNREGISTER, q.part[use].handle), 0, "unregistered");
 	close(q.part[use].fd);

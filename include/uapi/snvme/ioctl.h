@@ -128,7 +128,8 @@ struct snvme_attach {
  *
  * USER and KERNEL are charged to RLIMIT_MEMLOCK. DMABUF takes the first @length bytes. When its exporter
  * moves that memory or takes it away, all queues of the session are deleted before it does, their
- * state words say SNVME_STATE_REVOKED, and the memory can only be unregistered.
+ * state words say SNVME_STATE_REVOKED, and the memory can only be unregistered; before that, no queue
+ * is made.
  *
  * Errors: -EINVAL, -EFAULT, -ENOMEM, -ENOSPC (@table too small, or too many registrations), -EBADF (no
  * descriptor), -EOPNOTSUPP (memory type, memory that this device could reach only through bounce
@@ -180,7 +181,8 @@ struct snvme_mem_register {
  * The kernel clears the ring before the controller learns of it, unless it lies in SNVME_MEM_DMABUF
  * memory: there the owner has cleared it. Errors: -EINVAL, -ENOENT (no such
  * @mem or @cq), -ENOSPC (no spare queue identifier), -EAGAIN (the controller is being reset),
- * -ESTALE (@cq died in a reset), -EIO (the controller refused; the log has the status), -ENODEV.
+ * -ESTALE (@cq died in a reset, or was revoked), -ECONNABORTED (memory of the session was taken away, and
+ * is still registered), -EIO (the controller refused; the log has the status), -ENODEV.
  */
 struct snvme_queue_create {
 	__u32 size;
