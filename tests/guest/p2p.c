@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/udmabuf.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -45,6 +46,7 @@ struct part {
 	char *va;
 	uint32_t handle;
 	int fd;			/* of the dma-buf, or -1 */
+	bool pieces;		/* of 64 KiB, the last first */
 	uint64_t table[PART / PAGE];
 	struct snv_dma_map map;
 };
@@ -112,7 +114,8 @@ static int part_make(int session, struct part *p, enum use use, bool far)
 	p->fd = -1;
 	if (far) {
 		p->va = bar + offset;
-		p->fd = export_bar(offset, PART, use == DATA ? 65536 : 0);
+		p->pieces = use == DATA;
+		p->fd = export_bar(offset, PART, p->pieces ? 65536 : 0);
 		err = p->fd < 0 ? errno : register_fd(session, p->fd, PART, p->table, &p->handle);
 	} else {
 		struct snvme_mem_register arg = {
@@ -132,7 +135,7 @@ static int part_make(int session, struct part *p, enum use use, bool far)
 /* Where byte @at of the data lies for us. */
 static char *data_at(const struct part *p, uint64_t at)
 {
-	return p->fd < 0 ? p->va + at : p->va + PART - 65536 - at / 65536 * 65536 + at % 65536;
+	return p->pieces ? p->va + PART - 65536 - at / 65536 * 65536 + at % 65536 : p->va + at;
 }
 
 static void put(const struct part *p, uint64_t at, uint64_t length, uint32_t seed)
@@ -328,6 +331,36 @@ static void test_places(void)
 		is(wrong_on_disk(far + 1), 0, "the driver's path reads the same");
 		is(pair_end(&q), 0, "all given back");
 	}
+}
+
+/* An exporter that gives no notices: memory of the host, by udmabuf. */
+static void test_static(void)
+{
+	int dev = open("/dev/udmabuf", O_RDWR), err;
+	struct udmabuf_create arg = { .size = PART };
+	struct pair q;
+	struct part *data = &q.part[DATA];
+
+	if (dev < 0) {
+		skip("this kernel has no udmabuf");
+		return;
+	}
+	is(pair_make(&q, 0), 0, "rings of the host");
+	is(release(q.session, SNVME_IOC_MEM_UNREGISTER, data->handle), 0, "and data");
+	arg.memfd = (uint32_t)memfd_create("data", MFD_ALLOW_SEALING);
+	if (ftruncate((int)arg.memfd, PART) || fcntl((int)arg.memfd, F_ADD_SEALS, F_SEAL_SHRINK))
+		diag("memfd: %s", strerror(errno));
+	data->va = mmap(NULL, PART, PROT_READ | PROT_WRITE, MAP_SHARED, (int)arg.memfd, 0);
+	memset(data->va, 0, PART);
+	data->fd = ioctl(dev, UDMABUF_CREATE, &arg);
+	err = register_fd(q.session, data->fd, PART, data->table, &data->handle);
+	is(err, 0, "pages of a memfd as a dma-buf");
+	is(err ? 1 : round_trip(&q, 77), 0, "data there");
+	is(wrong_on_disk(77), 0, "the driver's path reads the same");
+	is(pair_end(&q), 0, "all given back");
+	munmap(data->va, PART);
+	close((int)arg.memfd);
+	close(dev);
 }
 
 static void test_refusals(void)
@@ -535,6 +568,7 @@ int main(int argc, char **argv)
 		return hold();
 	test_refusals();
 	test_places();
+	test_static();
 	for (enum use use = RING_SQ; use <= DATA; use++)
 		test_revoke(use);
 	test_revoke_in_reset(10);

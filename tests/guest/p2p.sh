@@ -28,7 +28,9 @@ try "load the module" load_snvme || done_testing
 try "load the exporter" insmod "/lib/modules/$(uname -r)/bar_dmabuf.ko" || done_testing
 before=$(pins)
 fio_start /mnt 1
-try "rings, lists and data in a BAR" p2p "/dev/$name" "/dev/$disk" "$bar/resource2"
+try "rings, lists and data in a BAR" sh -c \
+	"p2p /dev/$name /dev/$disk $bar/resource2 >/run/p2p.log 2>&1 || { cat /run/p2p.log; exit 1; }"
+grep -i -e skip -e '^1[.][.]' /run/p2p.log | explain
 wait_live() {
 	until [ "$(cat "/sys/class/nvme/$name/state" 2>/dev/null)" = live ]; do sleep 0.1; done
 }
