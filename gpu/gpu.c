@@ -569,6 +569,8 @@ static int agree(struct snvme_gpu_set *set, char *why, size_t size)
 	if (o->max_io >> set->gpu.lba_shift == 0 || o->stripe % (1U << set->gpu.lba_shift))
 		return failed(why, size, -EINVAL, "max_io and stripe: whole blocks, please");
 	set->gpu.stripe = o->stripe >> set->gpu.lba_shift;
+	if (set->n > 1 && !o->mirrored && set->gpu.stripe > each)
+		return failed(why, size, -EINVAL, "a stripe of %u bytes: longer than a namespace", o->stripe);
 	set->gpu.max_nlb = o->max_io >> set->gpu.lba_shift;
 	if (set->gpu.max_nlb > SNV_RW_CDW12_NLB + 1)
 		set->gpu.max_nlb = SNV_RW_CDW12_NLB + 1;

@@ -502,6 +502,16 @@ static void test_open(void)
 	char why[256] = "";
 	char *buf = pages(256 << 10);
 
+	must(snvme_open("vssd:ram,size=64K", &few), "open");
+	must(snvme_open("vssd:ram,size=64K", &other), "open");
+	ctrl[0] = few;
+	ctrl[1] = other;
+	opts.stripe = 128 << 10;
+	is(snvme_gpu_open(ctrl, 2, &opts, &set, why, sizeof(why)), -EINVAL, "a stripe too long");
+	ok(strstr(why, "stripe"), "%s", why);
+	opts.stripe = 0;
+	snvme_close(few);
+	snvme_close(other);
 	must(snvme_open("vssd:ram,size=16M,queues=2,mqes=64", &few), "open");
 	must(snvme_open("vssd:ram,size=16M,lba=4096", &other), "open");
 	ctrl[0] = few;
