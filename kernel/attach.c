@@ -274,12 +274,6 @@ int snvme_wait_quiet(struct snvme_ctrl *ctrl)
 	return wait_event_killable(ctrl->wait, snvme_settled(ctrl)) ? -EINTR : 0;
 }
 
-/* The same, whatever signals come. */
-void snvme_wait_settled(struct snvme_ctrl *ctrl)
-{
-	wait_event(ctrl->wait, snvme_settled(ctrl));
-}
-
 /*
  * The controller's state changes: tell every session. @word is the new state; @quiet says that the
  * controller was disabled after its queues died. From any context.

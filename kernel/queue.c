@@ -6,7 +6,6 @@
  * A queue ends in one of two ways: the controller confirms a Delete command, or the controller was
  * disabled since the queue was created. Until then its identifier stays taken and its memory mapped.
  */
-#include <linux/delay.h>
 #include <linux/slab.h>
 
 #include "snvme.h"
@@ -419,6 +418,7 @@ void snvme_queues_revoke(struct snvme_session *s)
 {
 	struct snvme_ctrl *ctrl = s->ctrl;
 	unsigned int tries = 0;
+	u64 epoch = 0;
 	bool all;
 
 	do {
@@ -430,9 +430,12 @@ void snvme_queues_revoke(struct snvme_session *s)
 		mutex_lock(&ctrl->lock);
 		/* Owners stop ringing first. */
 		spin_lock_irqsave(&ctrl->state_lock, flags);
-		xa_for_each(&s->queues, i, q)
+		xa_for_each(&s->queues, i, q) {
+			if (!q->deleted)
+				epoch = max(epoch, q->epoch);
 			if (s->state->queue[q->handle] == SNVME_STATE_LIVE)
 				WRITE_ONCE(s->state->queue[q->handle], SNVME_STATE_REVOKED);
+		}
 		spin_unlock_irqrestore(&ctrl->state_lock, flags);
 		snvme_delete_type(s, SNVME_QUEUE_SQ, &all);
 		snvme_delete_type(s, SNVME_QUEUE_CQ, &all);
@@ -440,11 +443,10 @@ void snvme_queues_revoke(struct snvme_session *s)
 		mutex_unlock(&s->lock);
 		if (all)
 			return;
-		snvme_wait_settled(ctrl);
 		if (tries++ == 1)
 			dev_err(&ctrl->pdev->dev, "snvme: memory that is taken away has to wait: the controller does not delete queues; a reset ends that\n");
-		if (tries > 1)
-			msleep(100);
+		/* A reset takes them along; a controller that only refused is asked again. */
+		wait_event_timeout(ctrl->wait, snvme_is_quiet(ctrl, epoch), HZ);
 	} while (1);
 }
 

@@ -212,7 +212,6 @@ int snvme_attach(struct snvme_session *s, int fd);
 void snvme_detach(struct snvme_session *s);
 bool snvme_is_quiet(struct snvme_ctrl *ctrl, u64 epoch);
 int snvme_wait_quiet(struct snvme_ctrl *ctrl);
-void snvme_wait_settled(struct snvme_ctrl *ctrl);
 bool snvme_driver_live(const struct snvme_ctrl *ctrl);
 int snvme_admin(struct snvme_ctrl *ctrl, struct nvme_command *cmd, u32 *result);
 int snvme_update_grant(struct snvme_ctrl *ctrl);
