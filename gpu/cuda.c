@@ -69,9 +69,7 @@ static snv_cu_result batch_like_v2(snv_cu_ptr *dst, snv_cu_ptr *src, size_t *len
 	return batch_v1(dst, src, length, count, attrs, attr_index, n_attrs, &failed, stream);
 }
 
-/* Write the sentence about what is missing. Returns @err. */
-__attribute__((format(printf, 4, 5)))
-static int missing(char *why, size_t size, int err, const char *fmt, ...)
+int snvme_why(char *why, size_t size, int err, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -91,7 +89,7 @@ static int find_functions(void *lib, char *why, size_t size)
 
 		*member = dlsym(lib, functions[i].name);
 		if (!*member)
-			return missing(why, size, ENOSYS, "NVIDIA driver too old: no %s",
+			return snvme_why(why, size, ENOSYS, "NVIDIA driver too old: no %s",
 				       functions[i].name);
 	}
 	*(void **)&cuda.MemcpyBatchAsync = dlsym(lib, "cuMemcpyBatchAsync_v2");
@@ -110,15 +108,15 @@ static int initialise(void *lib, char *why, size_t size)
 
 	*(void **)&init = dlsym(lib, "cuInit");
 	if (!init)
-		return missing(why, size, ENOSYS, "NVIDIA driver too old: no cuInit");
+		return snvme_why(why, size, ENOSYS, "NVIDIA driver too old: no cuInit");
 	ret = init(0);
 	if (ret == CUDA_NO_DEVICE || (!ret && cuda.DeviceGet(&device, 0)))
-		return missing(why, size, ENODEV, "no CUDA device");
+		return snvme_why(why, size, ENODEV, "no CUDA device");
 	if (ret == CUDA_SUCCESS)
 		return 0;
 	if (cuda.GetErrorString(ret, &text) || !text)
 		text = "unknown error";
-	return missing(why, size, EIO, "the NVIDIA driver does not start: %s (%d)", text, ret);
+	return snvme_why(why, size, EIO, "the NVIDIA driver does not start: %s (%d)", text, ret);
 }
 
 static int open_driver(char *why, size_t size)
@@ -127,7 +125,7 @@ static int open_driver(char *why, size_t size)
 	int err;
 
 	if (!lib)
-		return missing(why, size, ENOENT,
+		return snvme_why(why, size, ENOENT,
 			       "libcuda.so.1: cannot be opened: no NVIDIA driver here");
 	err = find_functions(lib, why, size);
 	if (!err)
@@ -160,14 +158,14 @@ int snvme_cuda_export(const struct snvme_cuda *cu, int device, snv_cu_ptr ptr, s
 	int has = 0;
 
 	if (cu->DeviceGetAttribute(&has, SNV_CU_DMA_BUF_SUPPORTED, device) || !has) {
-		missing(why, size, 0, "GPU %d: the NVIDIA driver exports no memory as dma-buf: it needs the "
+		snvme_why(why, size, 0, "GPU %d: the NVIDIA driver exports no memory as dma-buf: it needs the "
 			"open kernel modules and Linux 5.12", device);
 		return -EOPNOTSUPP;
 	}
 	ret = cu->MemGetHandleForAddressRange(fd, ptr, length, SNV_CU_HANDLE_DMA_BUF, 0);
 	if (ret) {
 		cu->GetErrorString(ret, &text);
-		missing(why, size, 0, "GPU %d: the NVIDIA driver does not export this memory as dma-buf: %s",
+		snvme_why(why, size, 0, "GPU %d: the NVIDIA driver does not export this memory as dma-buf: %s",
 			device, text);
 		return -EOPNOTSUPP;
 	}

@@ -90,6 +90,10 @@ struct snvme_cuda {
 					  struct CUstream_st *stream);
 };
 
+/* Write a sentence about what is missing or wrong to @why, unless that is NULL. Returns @err. */
+__attribute__((format(printf, 4, 5)))
+int snvme_why(char *why, size_t size, int err, const char *fmt, ...);
+
 /**
  * snvme_cuda_open() - the driver, opened and initialised
  * @why: on failure, a sentence about what is missing; may be NULL

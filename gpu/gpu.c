@@ -4,7 +4,6 @@
  * host's, and writes the objects of <snvme/gpu/impl/types.h> where the threads are.
  */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,18 +79,6 @@ struct snvme_gpu_set {
 	struct reg *regs;
 };
 
-static __attribute__((format(printf, 4, 5))) int failed(char *why, size_t size, int ret,
-							const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	if (why && size)
-		vsnprintf(why, size, format, args);
-	va_end(args);
-	return ret;
-}
-
 /* ---- memory of the threads -------------------------------------------------------------------- */
 
 static int cuda_error(const struct snvme_gpu_set *set, snv_cu_result err, char *why, size_t size)
@@ -99,7 +86,7 @@ static int cuda_error(const struct snvme_gpu_set *set, snv_cu_result err, char *
 	const char *text = "unknown error";
 
 	set->cu->GetErrorString(err, &text);
-	return failed(why, size, err == 2 ? -ENOMEM : -EIO, "the GPU's driver: %s", text);
+	return snvme_why(why, size, err == 2 ? -ENOMEM : -EIO, "the GPU's driver: %s", text);
 }
 
 static void enter(const struct snvme_gpu_set *set)
@@ -223,7 +210,7 @@ static int far_reach(const struct snvme_gpu_set *set, struct snvme_ctrl *ctrl, u
 	int fd = -1, ret;
 
 	if (!ctrl->ops->far_map)
-		return failed(why, size, -EOPNOTSUPP, "this controller does not reach memory of a GPU");
+		return snvme_why(why, size, -EOPNOTSUPP, "this controller does not reach memory of a GPU");
 	*table = malloc(length / 4096 * sizeof(**table));
 	if (!*table)
 		return -ENOMEM;
@@ -237,7 +224,7 @@ static int far_reach(const struct snvme_gpu_set *set, struct snvme_ctrl *ctrl, u
 	if (fd >= 0)
 		close(fd);
 	if (ret)
-		failed(why, size, ret, "this controller does not reach memory of the GPU: %s",
+		snvme_why(why, size, ret, "this controller does not reach memory of the GPU: %s",
 		       ret == -EOPNOTSUPP && fd >= 0 ?
 		       "no way between the two, or a module without dma-buf (the kernel's log says which)" :
 		       snvme_strerror(ret));
@@ -508,7 +495,7 @@ static int open_driver(struct snvme_gpu_set *set, char *why, size_t size)
 	ret = set->cu->DeviceGet(&set->device, set->opts.device);
 	if (ret) {
 		set->cu = NULL;
-		return failed(why, size, -ENODEV, "no GPU has the number %d", set->opts.device);
+		return snvme_why(why, size, -ENODEV, "no GPU has the number %d", set->opts.device);
 	}
 	ret = set->cu->DevicePrimaryCtxRetain(&set->ctx, set->device);
 	if (ret) {
@@ -535,12 +522,12 @@ static int agree(struct snvme_gpu_set *set, char *why, size_t size)
 		int ret = snvme_get_ns(set->ctrl[i], o->nsid, &ns);
 
 		if (ret)
-			return failed(why, size, ret, "SSD %u: its namespace: %s", i,
+			return snvme_why(why, size, ret, "SSD %u: its namespace: %s", i,
 				      snvme_strerror(ret));
 		if (ns.metadata_size)
-			return failed(why, size, -EOPNOTSUPP, "SSD %u: its blocks have metadata", i);
+			return snvme_why(why, size, -EOPNOTSUPP, "SSD %u: its blocks have metadata", i);
 		if (i && (1U << set->gpu.lba_shift != ns.lba_size || o->nsid != ns.nsid))
-			return failed(why, size, -EINVAL,
+			return snvme_why(why, size, -EINVAL,
 				      "SSD %u: its namespace or block size is not the first's", i);
 		o->nsid = ns.nsid;
 		set->gpu.lba_shift = (uint32_t)__builtin_ctz(ns.lba_size);
@@ -549,13 +536,13 @@ static int agree(struct snvme_gpu_set *set, char *why, size_t size)
 		/* One list page: and one more page for a transfer that starts amid one. */
 		if (most > ctrl->fixed.max_transfer || most > (uint64_t)page / 8 * page) {
 			if (o->max_io)
-				return failed(why, size, -EINVAL, "max_io: SSD %u takes %llu bytes", i,
+				return snvme_why(why, size, -EINVAL, "max_io: SSD %u takes %llu bytes", i,
 					      (unsigned long long)ctrl->fixed.max_transfer);
 			most = ctrl->fixed.max_transfer;
 		}
 		if (depth > ctrl->fixed.max_entries - 1) {
 			if (o->depth)
-				return failed(why, size, -EINVAL, "depth: SSD %u takes %u", i,
+				return snvme_why(why, size, -EINVAL, "depth: SSD %u takes %u", i,
 					      ctrl->fixed.max_entries - 1);
 			depth = ctrl->fixed.max_entries - 1;
 		}
@@ -567,10 +554,10 @@ static int agree(struct snvme_gpu_set *set, char *why, size_t size)
 	if (!o->stripe)
 		o->stripe = o->max_io;
 	if (o->max_io >> set->gpu.lba_shift == 0 || o->stripe % (1U << set->gpu.lba_shift))
-		return failed(why, size, -EINVAL, "max_io and stripe: whole blocks, please");
+		return snvme_why(why, size, -EINVAL, "max_io and stripe: whole blocks, please");
 	set->gpu.stripe = o->stripe >> set->gpu.lba_shift;
 	if (set->n > 1 && !o->mirrored && set->gpu.stripe > each)
-		return failed(why, size, -EINVAL, "a stripe of %u bytes: longer than a namespace", o->stripe);
+		return snvme_why(why, size, -EINVAL, "a stripe of %u bytes: longer than a namespace", o->stripe);
 	set->gpu.max_nlb = o->max_io >> set->gpu.lba_shift;
 	if (set->gpu.max_nlb > SNV_RW_CDW12_NLB + 1)
 		set->gpu.max_nlb = SNV_RW_CDW12_NLB + 1;
@@ -597,14 +584,14 @@ static int make_all(struct snvme_gpu_set *set, char *why, size_t size)
 	set->gpu.queue = set->queue;
 	set->handle = (struct snvme_gpu *)(uintptr_t)near_alloc(set, sizeof(*set->handle));
 	if (!set->pair || !at || !set->handle)
-		return failed(why, size, -ENOMEM, "no memory for %u queues", pairs);
+		return snvme_why(why, size, -ENOMEM, "no memory for %u queues", pairs);
 	near_write(set, (uintptr_t)set->handle, &set->gpu, sizeof(set->gpu));
 	for (uint32_t i = 0; !ret && i < pairs; i++) {
 		ret = pair_make(set, set->ctrl[i / set->gpu.queues], &set->pair[i], reason);
 		if (!ret)
 			ret = queue_make(set, i);
 		if (ret)
-			failed(why, size, ret, "queue %u of SSD %u: %s", i % set->gpu.queues,
+			snvme_why(why, size, ret, "queue %u of SSD %u: %s", i % set->gpu.queues,
 			       i / set->gpu.queues, *reason ? reason : snvme_strerror(ret));
 	}
 	return ret;
@@ -619,7 +606,7 @@ SNVME_API int snvme_gpu_open(struct snvme_ctrl *const *ctrl, unsigned int n,
 
 	if (!n || n > SNVME_GPU_MAX_SSDS || opts->size != sizeof(*opts) ||
 	    opts->rings > SNVME_GPU_RINGS_DEVICE || opts->device < SNVME_GPU_THREADS)
-		return failed(why, size, -EINVAL, "no such options");
+		return snvme_why(why, size, -EINVAL, "no such options");
 	set = calloc(1, sizeof(*set));
 	if (!set)
 		return -ENOMEM;
@@ -732,7 +719,7 @@ static int map_for(struct snvme_gpu_set *set, struct reg *reg, uint32_t i,
 		return ret;
 	/* The table counts from where a page begins, as large as the machine or the controller has them. */
 	if (reg->mem[i]->head)
-		return failed(why, size, -EINVAL, "SSD %u: memory begins with a page, here one of %u bytes", i,
+		return snvme_why(why, size, -EINVAL, "SSD %u: memory begins with a page, here one of %u bytes", i,
 			      1U << reg->mem[i]->map.page_shift);
 	*map = reg->mem[i]->map;
 	*table = malloc(map->pages * sizeof(**table));
@@ -797,16 +784,16 @@ SNVME_API int snvme_gpu_mem_register(struct snvme_gpu_set *set, void *ptr, size_
 	reg->far = is_far(set, ptr);
 	/* Registered memory begins with a page: tables are by pages from there. */
 	if (!length || (uintptr_t)ptr % 4096 || (reg->far && length % 4096))
-		ret = failed(why, size, -EINVAL, "memory begins, and a GPU's ends, with a page of 4 KiB");
+		ret = snvme_why(why, size, -EINVAL, "memory begins, and a GPU's ends, with a page of 4 KiB");
 	if (!ret && !reg->far) {
 		ret = reach(set, ptr, length, 0, &at);
 		if (ret || at != (uintptr_t)ptr)
-			ret = failed(why, size, -EIO, "the GPU's driver does not register this memory");
+			ret = snvme_why(why, size, -EIO, "the GPU's driver does not register this memory");
 	}
 	for (uint32_t i = 0; !ret && i < set->n; i++) {
 		ret = map_for(set, reg, i, &mem, &table[i], why, size);
 		if (ret && ret != -EINVAL && !reg->far)
-			failed(why, size, ret, "SSD %u: %s", i, snvme_strerror(ret));
+			snvme_why(why, size, ret, "SSD %u: %s", i, snvme_strerror(ret));
 	}
 	if (!ret)
 		ret = write_tables(set, reg, &mem, table);
