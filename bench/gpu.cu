@@ -460,14 +460,18 @@ int main(int argc, char **argv)
 	}
 	rig_close(&rig);
 
-	for (uint32_t threads = 1; threads <= 8; threads *= 2) {
+	static const uint32_t hosts[] = { 1, 2, 4, 8, 14 };
+	for (uint32_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
+		uint32_t threads = hosts[i];
 		char spec[96], what[96];
-		struct load l = { what, 8, 256, 1, { 200, 1 } };
+		/* Two in flight, where the queues have places for them. */
+		struct load l = { what, 8, 256, threads < 8 ? 1U : 2U, { 200, 1 } };
 
 		snprintf(spec, sizeof(spec), "vssd:ram,size=1G,lba=4096,gpu=0,threads=%u", threads);
 		rig_open_threads(&rig, spec);
 		queues(&rig, threads, SNVME_GPU_RINGS_HOST, 131072);
-		snprintf(what, sizeof(what), "4 KiB random reads, %u host threads", threads);
+		snprintf(what, sizeof(what), "4 KiB random reads, %u host threads%s", threads,
+			 l.flight == 2 ? ", 2 in flight each" : "");
 		drive(&rig, &l, "host SSD");
 		l = (struct load){ what, 8, 16, 1, { 50, 32, false, false, true } };
 		snprintf(what, sizeof(what), "128 KiB reads, %u host threads", threads);
