@@ -13,7 +13,9 @@ DESTDIR ?=
 
 # The kernels that the module is built for and tested on: the headers of Debian's 6.1 and 6.12.
 SERIES := 6.1 6.12
-KVERS = $(foreach s,$(SERIES),$(shell scripts/kernels.sh version $(s) 2>/dev/null))
+# Beside them, where `make debug-kernel` has built it, the debug kernel.
+KVERS = $(foreach s,$(SERIES),$(shell scripts/kernels.sh version $(s) 2>/dev/null)) $(DEBUG_KVER)
+DEBUG_KVER := $(shell scripts/kernels.sh version debug 2>/dev/null)
 
 # Where a machine lacks these two, as one that only has a GPU does, the virtual SSD does without.
 without = $(if $(shell $(CC) -E -include $(1) -x c /dev/null >/dev/null 2>&1 && echo y),,$(1))
@@ -48,6 +50,9 @@ help:
 	@echo 'make test          check and check-guest'
 	@echo 'make check         tests on this host: no device, no root'
 	@echo 'make check-guest   tests in a virtual machine (KERNEL=6.1 or 6.12, IOMMU=off or on: only that)'
+	@echo 'make torture       everything at once in a guest (TORTURE_SECONDS=, SEED=, KERNEL=, IOMMU=)'
+	@echo 'make fuzz-ioctl    mutated calls of the kernel interface in a guest (FUZZ_CALLS=, SEED=, KERNEL=)'
+	@echo 'make debug-kernel  a guest kernel with KASAN, lockdep, kmemleak: make check-guest KERNEL=debug'
 	@echo 'make check-gpu     GPU threads against virtual SSDs, on a machine with an NVIDIA GPU'
 	@echo 'make bench-gpu     how fast that is, beside what the machine can do without'
 	@echo 'make fuzz          each fuzzer for an hour (FUZZ_SECONDS=)'
@@ -109,7 +114,7 @@ $(B)/kernel-$(1)/$(2).ko: $$($(3)) $$(HDRS)
 	@mkdir -p $$(@D)/$(4)
 	@ln -sfn $$(CURDIR)/include $$(@D)/include
 	@ln -sf $$(addprefix $$(CURDIR)/,$$($(3))) $$(@D)/$(4)/
-	$$(Q)$$(MAKE) -C /lib/modules/$(1)/build M=$$(CURDIR)/$$(@D)/$(4) \
+	$$(Q)$$(MAKE) -C $(if $(filter $(DEBUG_KVER),$(1)),$(shell scripts/kernels.sh build debug),/lib/modules/$(1)/build) M=$$(CURDIR)/$$(@D)/$(4) \
 		$$(if $$(filter 1,$$(V)),,-s) KBUILD_MODPOST_WARN= modules $$(if $$(filter 1,$$(V)),,2>$$(@D)/$(2).log \
 		|| { cat $$(@D)/$(2).log; exit 1; })
 	@cp $$(@D)/$(4)/$(2).ko $$@
@@ -216,10 +221,13 @@ $(B)/guest/%: tests/guest/%.c $(HDRS) $(wildcard tests/*.h tests/kernel/*.h) $(B
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(STRICT) -Itests -Itests/kernel $(CFLAGS) -o $@ $< $(B)/libsnvme.a $(LIB_LIBS)
 
-# A guest test is run on each kernel, with the IOMMU off and enforcing: a line of prove's for each.
-GUEST_TESTS := venue abi tool reset kill p2p
+# A guest test is run on each kernel, with the IOMMU off and enforcing: a line of prove's for each. Those
+# that take long and are not about either run once on each of Debian's kernels, with it enforcing.
+GUEST_TESTS := venue abi tool reset kill p2p faults rogue
+GUEST_LONG := namespaces fuzz_ioctl torture
 GUEST_RUNS = $(foreach k,$(or $(KERNEL),$(SERIES)),$(foreach i,$(or $(IOMMU),off on),\
-	$(GUEST_TESTS:%=$(B)/guest-tests/linux-$(k)-iommu-$(i)-%)))
+	$(patsubst %,$(B)/guest-tests/linux-$(k)-iommu-$(i)-%,$(GUEST_TESTS) \
+		$(if $(filter on debug,$(i) $(k)),$(GUEST_LONG)))))
 
 define guest_test_rule
 $(B)/guest-tests/linux-$(1)-iommu-$(2)-%: Makefile
@@ -227,7 +235,7 @@ $(B)/guest-tests/linux-$(1)-iommu-$(2)-%: Makefile
 	@printf '#!/bin/sh\nexec scripts/guest.sh --kernel $(1) $(if $(filter on,$(2)),--iommu) --stream -- $$*.sh\n' >$$@
 	@chmod +x $$@
 endef
-$(foreach k,$(SERIES),$(foreach i,off on,$(eval $(call guest_test_rule,$(k),$(i)))))
+$(foreach k,$(SERIES) debug,$(foreach i,off on,$(eval $(call guest_test_rule,$(k),$(i)))))
 
 .PHONY: deps
 deps:
@@ -256,6 +264,27 @@ check-guest: deps
 do-check-guest: all guest-modules $(GUEST_BIN) guest-tests
 	$(Q)$(PROVE) -j2 $(GUEST_RUNS) || \
 		{ grep -a -s -A 5 '^not ok' $(B)/guest-run/*/test.log; exit 1; }
+
+# For long: the same as in check-guest, for TORTURE_SECONDS (1800) from SEED on; FUZZ_CALLS (1000000).
+.PHONY: torture
+torture: deps
+	@$(MAKE) --no-print-directory do-long TEST="torture.sh $(or $(TORTURE_SECONDS),1800) $(or $(SEED),1)" \
+		TIMEOUT=$$((2 * $(or $(TORTURE_SECONDS),1800) + 300))
+
+.PHONY: fuzz-ioctl
+fuzz-ioctl: deps
+	@$(MAKE) --no-print-directory do-long TEST="fuzz_ioctl.sh $(or $(FUZZ_CALLS),1000000) $(or $(SEED),1)" \
+		TIMEOUT=$$(($(or $(FUZZ_CALLS),1000000) / 200 + 300))
+
+.PHONY: do-long
+do-long: all guest-modules $(GUEST_BIN)
+	$(Q)scripts/guest.sh --kernel $(or $(KERNEL),6.12) $(if $(filter on,$(IOMMU)),--iommu) --stream \
+		--timeout $(TIMEOUT) -- $(TEST)
+
+# The guest's kernel with KASAN, lockdep, kmemleak, UBSAN and fault injection, for KERNEL=debug.
+.PHONY: debug-kernel
+debug-kernel:
+	$(Q)scripts/debug-kernel.sh
 
 .PHONY: guest-tests
 guest-tests: $(GUEST_RUNS)

@@ -274,6 +274,13 @@ int snvme_wait_quiet(struct snvme_ctrl *ctrl)
 	return wait_event_killable(ctrl->wait, snvme_settled(ctrl)) ? -EINTR : 0;
 }
 
+/* Something happened to @s that its owner has to know; with state_lock held. */
+void snvme_session_event(struct snvme_session *s)
+{
+	s->events++;
+	wake_up_all(&s->wait);
+}
+
 /*
  * The controller's state changes: tell every session. @word is the new state; @quiet says that the
  * controller was disabled after its queues died. From any context.
@@ -282,6 +289,7 @@ static void snvme_ctrl_event(struct snvme_ctrl *ctrl, u32 word, bool quiet)
 {
 	struct snvme_session *s;
 	unsigned long flags;
+	bool changed;
 
 	spin_lock_irqsave(&ctrl->state_lock, flags);
 	if (word != SNVME_STATE_LIVE && ctrl->state == SNVME_STATE_LIVE) {
@@ -291,13 +299,16 @@ static void snvme_ctrl_event(struct snvme_ctrl *ctrl, u32 word, bool quiet)
 				if (s->state->queue[i] == SNVME_STATE_LIVE)
 					WRITE_ONCE(s->state->queue[i], word);
 	}
-	if (ctrl->state != SNVME_STATE_GONE)
+	changed = ctrl->state != word && ctrl->state != SNVME_STATE_GONE;
+	if (changed)
 		ctrl->state = word;
 	if (quiet)
 		ctrl->quiet = ctrl->epoch;
 	list_for_each_entry(s, &ctrl->sessions, node) {
 		WRITE_ONCE(s->state->epoch, ctrl->epoch);
 		WRITE_ONCE(s->state->ctrl_state, ctrl->state);
+		if (changed)
+			snvme_session_event(s);
 	}
 	spin_unlock_irqrestore(&ctrl->state_lock, flags);
 	wake_up_all(&ctrl->wait);

@@ -7,6 +7,7 @@
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/poll.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/version.h>
@@ -98,6 +99,7 @@ static int snvme_open(struct inode *inode, struct file *file)
 	}
 	mutex_init(&s->p2p_lock);
 	mutex_init(&s->lock);
+	init_waitqueue_head(&s->wait);
 	xa_init_flags(&s->mems, XA_FLAGS_ALLOC1);
 	xa_init_flags(&s->queues, XA_FLAGS_ALLOC1);
 	s->mapping = file->f_mapping;
@@ -129,7 +131,8 @@ static int snvme_release(struct inode *inode, struct file *file)
 	return 0;
 }
 
-static int snvme_ioc_info(struct snvme_session *s, struct snvme_info *info)
+/* @told: what has happened up to what @info says */
+static int snvme_ioc_info(struct snvme_session *s, struct snvme_info *info, u64 *told)
 {
 	struct snvme_ctrl *ctrl = smp_load_acquire(&s->ctrl);
 	unsigned long flags;
@@ -163,6 +166,7 @@ static int snvme_ioc_info(struct snvme_session *s, struct snvme_info *info)
 	spin_lock_irqsave(&ctrl->state_lock, flags);
 	info->state = ctrl->state;
 	info->epoch = ctrl->epoch;
+	*told = s->events;
 	spin_unlock_irqrestore(&ctrl->state_lock, flags);
 	return ret == -EAGAIN ? 0 : ret;
 }
@@ -189,6 +193,7 @@ static long snvme_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		struct snvme_queue_create queue;
 		struct snvme_handle handle;
 	} u;
+	u64 told = 0;
 	long ret;
 
 	switch (cmd) {
@@ -210,7 +215,7 @@ static long snvme_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 
 	switch (cmd) {
 	case SNVME_IOC_INFO:
-		ret = snvme_ioc_info(s, &u.info);
+		ret = snvme_ioc_info(s, &u.info, &told);
 		break;
 	case SNVME_IOC_ATTACH:
 		ret = snvme_attach_ok(&u.attach) ? snvme_attach(s, u.attach.fd) : -EINVAL;
@@ -229,14 +234,37 @@ static long snvme_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	}
 	if (ret || !(_IOC_DIR(cmd) & _IOC_READ))
 		return ret;
-	if (!copy_to_user(user, &u, _IOC_SIZE(cmd)))
+	if (!copy_to_user(user, &u, _IOC_SIZE(cmd))) {
+		if (cmd == SNVME_IOC_INFO)
+			WRITE_ONCE(s->seen, told);
 		return 0;
+	}
 	/* The caller cannot know what it got: take it back. */
 	if (cmd == SNVME_IOC_MEM_REGISTER)
 		snvme_mem_unregister(s, u.mem.handle);
 	else if (cmd == SNVME_IOC_QUEUE_CREATE)
 		snvme_queue_destroy(s, u.queue.handle);
 	return -EFAULT;
+}
+
+/* Readable: something happened since the last SNVME_IOC_INFO. */
+static __poll_t snvme_poll(struct file *file, poll_table *wait)
+{
+	struct snvme_session *s = file->private_data;
+	struct snvme_ctrl *ctrl = smp_load_acquire(&s->ctrl);
+	__poll_t mask = 0;
+	unsigned long flags;
+
+	poll_wait(file, &s->wait, wait);
+	if (!ctrl)
+		return 0;
+	spin_lock_irqsave(&ctrl->state_lock, flags);
+	if (s->events != READ_ONCE(s->seen))
+		mask |= EPOLLIN | EPOLLRDNORM;
+	if (ctrl->state == SNVME_STATE_GONE)
+		mask |= EPOLLHUP;
+	spin_unlock_irqrestore(&ctrl->state_lock, flags);
+	return mask;
 }
 
 /* Does one of the session's queues have its doorbell in this page of BAR0? */
@@ -364,6 +392,7 @@ static const struct file_operations snvme_fops = {
 	.unlocked_ioctl = snvme_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
 	.mmap = snvme_mmap,
+	.poll = snvme_poll,
 	.llseek = noop_llseek,
 };
 

@@ -436,6 +436,8 @@ void snvme_queues_revoke(struct snvme_session *s)
 			if (s->state->queue[q->handle] == SNVME_STATE_LIVE)
 				WRITE_ONCE(s->state->queue[q->handle], SNVME_STATE_REVOKED);
 		}
+		if (!tries)
+			snvme_session_event(s);
 		spin_unlock_irqrestore(&ctrl->state_lock, flags);
 		snvme_delete_type(s, SNVME_QUEUE_SQ, &all);
 		snvme_delete_type(s, SNVME_QUEUE_CQ, &all);

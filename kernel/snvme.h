@@ -122,6 +122,9 @@ struct snvme_ctrl {
  * @mapping: what its file's mappings hang off; NULL once it is closed; guarded by snvme_lock
  * @state: the state page; words written under snvme_ctrl.state_lock
  * @scratch: what the doorbell mappings show after the driver let go
+ * @events: times that its state changed, or that memory was taken away; under snvme_ctrl.state_lock
+ * @seen: @events as SNVME_IOC_INFO last told of them
+ * @wait: woken with @events, for poll(2)
  * @lost: registered memory that was taken away: no queue is made until its owner has unregistered it,
  *	and so knows that its addresses mean nothing any more
  * @mems: handle -> struct snvme_memory
@@ -137,6 +140,9 @@ struct snvme_session {
 	struct address_space *mapping;
 	struct snvme_state_page *state;
 	void *scratch;
+	u64 events;
+	u64 seen;
+	wait_queue_head_t wait;
 	unsigned int lost;
 	struct xarray mems;
 	struct xarray queues;
@@ -209,6 +215,7 @@ int snvme_btf_enumerator(const struct snvme_btf *btf, const char *name, u32 *val
 extern struct mutex snvme_lock;
 
 int snvme_attach(struct snvme_session *s, int fd);
+void snvme_session_event(struct snvme_session *s);
 void snvme_detach(struct snvme_session *s);
 bool snvme_is_quiet(struct snvme_ctrl *ctrl, u64 epoch);
 int snvme_wait_quiet(struct snvme_ctrl *ctrl);

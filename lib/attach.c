@@ -215,6 +215,13 @@ static int attach_queue_destroy(struct snvme_ctrl *ctrl, uint32_t handle)
 	return attach_release(ctrl->priv, SNVME_IOC_QUEUE_DESTROY, handle);
 }
 
+static int attach_event_fd(const struct snvme_ctrl *ctrl)
+{
+	const struct attach *a = ctrl->priv;
+
+	return a->fd;
+}
+
 static int attach_far_map(struct snvme_ctrl *ctrl, uint64_t va, int fd, size_t length, uint64_t *table,
 			  struct snv_dma_map *map, uint32_t *handle)
 {
@@ -256,6 +263,7 @@ static const struct snvme_transport attach_ops = {
 	.queue_create = attach_queue_create,
 	.queue_destroy = attach_queue_destroy,
 	.admin = attach_admin,
+	.event_fd = attach_event_fd,
 	.far_map = attach_far_map,
 	.far_by_fd = true,
 	.far_unmap = attach_far_unmap,

@@ -48,6 +48,7 @@ struct snvme_bus;
  *
  * These may be NULL in any:
  *
+ * @event_fd: see snvme_event_fd()
  * @far_map: make memory of a GPU, whole pages at unified address @va, or what the dma-buf @fd holds,
  *	reachable; fills map's table and what it counts, and a handle as ring_alloc's
  * @far_by_fd: @far_map takes a dma-buf
@@ -76,6 +77,7 @@ struct snvme_transport {
 	const uint32_t *(*tracing)(struct snvme_ctrl *ctrl);
 	void (*trace_sqe)(struct snvme_ctrl *ctrl, uint16_t qid, uint16_t cid);
 	void (*awake)(struct snvme_ctrl *ctrl, int change);
+	int (*event_fd)(const struct snvme_ctrl *ctrl);
 	int (*far_map)(struct snvme_ctrl *ctrl, uint64_t va, int fd, size_t length, uint64_t *table,
 		       struct snv_dma_map *map, uint32_t *handle);
 	bool far_by_fd;

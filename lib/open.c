@@ -343,6 +343,11 @@ SNVME_API int snvme_reset(struct snvme_ctrl *ctrl)
 	return ctrl->ops->reset ? ctrl->ops->reset(ctrl) : -EOPNOTSUPP;
 }
 
+SNVME_API int snvme_event_fd(const struct snvme_ctrl *ctrl)
+{
+	return ctrl->ops->event_fd ? ctrl->ops->event_fd(ctrl) : -EOPNOTSUPP;
+}
+
 /* Is it a command that whoever runs the controller has to give, or nobody? */
 static bool reserved(const struct snvme_admin *cmd)
 {

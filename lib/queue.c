@@ -36,12 +36,29 @@ static int dead(const uint32_t *state)
 	}
 }
 
-static int cq_create(struct snvme_ctrl *ctrl, uint32_t entries, struct snvme_cq **out)
+/* Have the controller make @cq, whose ring is @ring and zeroed. */
+static int cq_start(struct snvme_ctrl *ctrl, struct snvme_cq *cq, void *ring, uint32_t entries)
 {
-	struct snvme_queue_create arg = { .type = SNVME_QUEUE_CQ, .entries = entries };
-	struct snvme_cq *cq = calloc(1, sizeof(*cq));
+	struct snvme_queue_create arg = {
+		.type = SNVME_QUEUE_CQ, .entries = entries, .mem = cq->mem,
+	};
 	const uint32_t *state;
 	struct snv_db db;
+	int ret = ctrl->ops->queue_create(ctrl, &arg, &db, &state);
+
+	if (ret)
+		return ret;
+	cq->handle = arg.handle;
+	cq->qid = (uint16_t)arg.qid;
+	cq->asleep = ctrl->ops->asleep ? ctrl->ops->asleep(ctrl, cq->qid) : NULL;
+	cq->dead = 0;
+	snv_cq_init(&cq->ring, ring, entries, state, db);
+	return 0;
+}
+
+static int cq_create(struct snvme_ctrl *ctrl, uint32_t entries, struct snvme_cq **out)
+{
+	struct snvme_cq *cq = calloc(1, sizeof(*cq));
 	void *ring;
 	int ret;
 
@@ -52,14 +69,9 @@ static int cq_create(struct snvme_ctrl *ctrl, uint32_t entries, struct snvme_cq 
 	ret = ctrl->ops->ring_alloc(ctrl, cq->bytes, &ring, &cq->mem);
 	if (ret)
 		goto out_free;
-	arg.mem = cq->mem;
-	ret = ctrl->ops->queue_create(ctrl, &arg, &db, &state);
+	ret = cq_start(ctrl, cq, ring, entries);
 	if (ret)
 		goto out_ring;
-	cq->handle = arg.handle;
-	cq->qid = (uint16_t)arg.qid;
-	cq->asleep = ctrl->ops->asleep ? ctrl->ops->asleep(ctrl, cq->qid) : NULL;
-	snv_cq_init(&cq->ring, ring, entries, state, db);
 	*out = cq;
 	return 0;
 out_ring:
@@ -92,36 +104,57 @@ static void cq_forget(struct snvme_cq *cq, uint16_t qid)
 	}
 }
 
-static int sq_create(struct snvme_queue *q)
+/* Have the controller make the submission queue, whose ring is there. */
+static int sq_start(struct snvme_queue *q)
 {
 	static const uint32_t never;
 	struct snvme_ctrl *ctrl = q->ctrl;
 	struct snvme_queue_create arg = {
-		.type = SNVME_QUEUE_SQ, .entries = q->depth + 1, .cq = q->cq->handle,
+		.type = SNVME_QUEUE_SQ, .entries = q->depth + 1, .mem = q->ring_mem, .cq = q->cq->handle,
 	};
-	void *ring;
-	int ret;
+	int ret = ctrl->ops->queue_create(ctrl, &arg, &q->db, &q->state);
 
-	q->ring_bytes = round_up(arg.entries * sizeof(struct snv_sqe), ctrl->fixed.page_size);
-	ret = ctrl->ops->ring_alloc(ctrl, q->ring_bytes, &ring, &q->ring_mem);
+	/* The completion queue that it reports to died in a reset. */
 	if (ret)
-		return ret;
-	arg.mem = q->ring_mem;
-	ret = ctrl->ops->queue_create(ctrl, &arg, &q->db, &q->state);
-	if (ret) {
-		ctrl->ops->ring_free(ctrl, q->ring_bytes, ring, q->ring_mem);
-		/* The completion queue to share died in a reset. */
 		return ret == -ESTALE ? -ECONNRESET : ret;
-	}
 	q->handle = arg.handle;
 	q->qid = (uint16_t)arg.qid;
 	q->asleep = q->cq->asleep;
 	q->tracing = ctrl->ops->tracing ? ctrl->ops->tracing(ctrl) : NULL;
 	if (!q->tracing)
 		q->tracing = &never;
-	q->ring = ring;
 	q->entries = arg.entries;
+	q->tail = 0;
 	return 0;
+}
+
+static int sq_create(struct snvme_queue *q)
+{
+	struct snvme_ctrl *ctrl = q->ctrl;
+	void *ring;
+	int ret;
+
+	q->ring_bytes = round_up((q->depth + 1) * sizeof(struct snv_sqe), ctrl->fixed.page_size);
+	ret = ctrl->ops->ring_alloc(ctrl, q->ring_bytes, &ring, &q->ring_mem);
+	if (ret)
+		return ret;
+	q->ring = ring;
+	ret = sq_start(q);
+	if (ret)
+		ctrl->ops->ring_free(ctrl, q->ring_bytes, ring, q->ring_mem);
+	return ret;
+}
+
+/* Every command identifier is free; what may still be reported under one in use is not its next use's. */
+static void cids_free(struct snvme_queue *q)
+{
+	for (uint32_t i = 0; i < q->depth; i++) {
+		if (snvme_cid_busy(&q->cid[i]))
+			q->cid[i].wire += q->cid_mask + 1 + SNVME_CID_FREE;
+		q->cid[i].next = i + 1;
+	}
+	q->free = 0;
+	q->inflight = 0;
 }
 
 /* Command identifiers, and a PRP list page for each. */
@@ -144,8 +177,8 @@ static int cids_create(struct snvme_queue *q)
 		return -EOPNOTSUPP;
 	for (uint32_t i = 0; i <= q->cid_mask; i++)
 		q->cid[i].wire = SNVME_CID_FREE | i;
+	cids_free(q);
 	for (uint32_t i = 0; i < q->depth; i++) {
-		q->cid[i].next = i + 1;
 		q->list[i].va = (__le64 *)(q->lists->base + i * page);
 		q->list[i].dma = snv_dma_addr(&q->lists->map, i * page);
 	}
@@ -222,6 +255,20 @@ SNVME_API int snvme_queue_create(struct snvme_ctrl *ctrl, const struct snvme_que
 	return 0;
 }
 
+/* What the state word of a queue that is no more says: the place of its own may be another's by now. */
+static const uint32_t was_reset = SNVME_STATE_RESET;
+
+/* 0 once the controller knows nothing of handle *@handle, or an errno. */
+static int forget(struct snvme_ctrl *ctrl, uint32_t *handle)
+{
+	int ret = *handle ? ctrl->ops->queue_destroy(ctrl, *handle) : 0;
+
+	if (ret && ret != -ENOENT)
+		return ret;
+	*handle = 0;
+	return 0;
+}
+
 SNVME_API int snvme_queue_destroy(struct snvme_queue *q)
 {
 	struct snvme_ctrl *ctrl;
@@ -237,14 +284,14 @@ SNVME_API int snvme_queue_destroy(struct snvme_queue *q)
 		return -EBUSY;
 	}
 	/* Should the controller refuse, it may still follow PRP lists and move data: all stays. */
-	ret = ctrl->ops->queue_destroy(ctrl, q->handle);
-	if (ret && ret != -ENOENT) {
+	ret = forget(ctrl, &q->handle);
+	if (ret) {
 		pthread_mutex_unlock(&ctrl->lock);
 		return ret;
 	}
 	/* A completion queue that nobody reports to is written no more: its end is the kernel's. */
 	if (q->owns_cq)
-		ctrl->ops->queue_destroy(ctrl, q->cq->handle);
+		forget(ctrl, &q->cq->handle);
 	else
 		cq_forget(q->cq, q->qid);
 	for (at = &q->cq->queues; *at != q; at = &(*at)->next_on_cq)
@@ -258,6 +305,45 @@ SNVME_API int snvme_queue_destroy(struct snvme_queue *q)
 	snvme_mem_release(q->lists);
 	snvme_queue_free(q);
 	return 0;
+}
+
+/* Have the controller forget @cq and all that reports to it. 0 or an errno; it is dead either way. */
+static int cq_end(struct snvme_ctrl *ctrl, struct snvme_cq *cq)
+{
+	int ret = 0;
+
+	for (struct snvme_queue *q = cq->queues; q; q = q->next_on_cq) {
+		int one = forget(ctrl, &q->handle);
+
+		ret = ret ? ret : one;
+		q->state = &was_reset;
+	}
+	cq->ring.state = &was_reset;
+	cq->dead = -ECONNRESET;
+	return ret ? ret : forget(ctrl, &cq->handle);
+}
+
+SNVME_API int snvme_queue_renew(struct snvme_queue *q)
+{
+	struct snvme_ctrl *ctrl = q->ctrl;
+	struct snvme_cq *cq = q->cq;
+	int ret;
+
+	pthread_mutex_lock(&ctrl->lock);
+	ret = cq_end(ctrl, cq);
+	if (!ret) {
+		memset(cq->ring.ring, 0, cq->bytes);
+		ret = cq_start(ctrl, cq, cq->ring.ring, cq->ring.entries);
+		for (q = cq->queues; q && !ret; q = q->next_on_cq) {
+			cids_free(q);
+			ret = sq_start(q);
+		}
+		/* All of them, or none. */
+		if (ret)
+			cq_end(ctrl, cq);
+	}
+	pthread_mutex_unlock(&ctrl->lock);
+	return ret;
 }
 
 /* Free what is ours of a queue; its list pages are among ctrl->mems. */

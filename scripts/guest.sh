@@ -15,14 +15,17 @@ usage() {
 	TEST is a file of tests/guest/ (given with or without its folder), a program of build/guest/,
 	or any command that the guest has.
 
-	  --kernel SERIES   6.1 (the default) or 6.12
+	  --kernel SERIES   6.1 (the default), 6.12, or debug: what debug-kernel.sh has built, which
+	                    gets four times the time
 	  --iommu           an emulated IOMMU, translating strictly
 	  --smp N           CPUs (2)
 	  --mem SIZE        memory (2G)
 	  --disk PROPS      one more NVMe controller with an empty disk: serial=NAME and, if wanted,
 	                    size=SIZE (1G) and any property of QEMU's nvme device, by commas;
-	                    max_ioqpairs is 64 unless given. A disk with serial=test replaces the
-	                    default one
+	                    max_ioqpairs is 64 unless given. With port=NAME it sits in a PCIe slot
+	                    of its own, and can be pulled out of it; with second=SIZE it has a
+	                    second namespace, and both can be attached and detached; with bad=SECTOR
+	                    that one cannot be read. A disk with serial=test replaces the default one
 	  --bar SIZE        a PCI device (ivshmem) with a BAR of memory
 	  --timeout S       give up after so many seconds (120)
 	  --allow REGEX     lines of the kernel's log that this test is meant to cause
@@ -31,7 +34,8 @@ usage() {
 
 	A test can ask for any of these itself, one a line: "# guest: --disk serial=few,max_ioqpairs=2".
 
-	DIR gets kernel.log, test.log and qemu.log; DIR/qmp is QEMU's monitor while the guest runs.
+	DIR gets kernel.log, test.log and qemu.log; DIR/qmp is QEMU's monitor while the guest runs. The
+	guest has a monitor of its own at its third serial port.
 	Exit status: 0 if the test ended with 0 and the kernel logged no splat; else 1.
 	END
 }
@@ -43,8 +47,8 @@ die() {
 
 top=$(cd "$(dirname "$0")/.." && pwd)
 runs=$top/build/guest-run
-splats='\bBUG:|\bWARNING:|Oops|KASAN|lockdep|possible (circular|recursive)|unreferenced object'
-splats+='|Call Trace|Kernel panic|general protection|DMAR:.*fault'
+splats='\bBUG:|\bWARNING:|Oops|KASAN: |UBSAN: |possible (circular|recursive)|unreferenced object'
+splats+='|lockdep is turned off|blocked for more than|Call Trace|Kernel panic|general protection|DMAR:.*fault'
 
 # --- the command line ---
 
@@ -85,9 +89,9 @@ test_options() {
 
 programs=(
 	bash blkid blockdev busybox cat chmod chrt cmp cp cut date dd df du e2fsck env fallocate
-	filefrag findmnt fio flock head id ln losetup ls lsblk mkdir mkfs.ext4 mktemp mount mv nproc
+	filefrag findmnt fio flock head id ln losetup ls lsblk mkdir mkfs.ext4 mkfs.xfs mktemp mount mv nproc
 	nvme od prlimit readlink rm seq setpriv sfdisk sha256sum shuf sleep sort split stat stdbuf stty sync
-	tail taskset tee timeout touch tr truncate umount uniq unshare wc
+	tail taskset tee timeout touch tr truncate umount uniq unshare wc xfs_repair
 )
 
 # Every file of the root disk as "SOURCE TARGET"; the libraries follow from them.
@@ -171,7 +175,8 @@ make_initrd() (
 	trap 'rm -rf "$tmp"' EXIT
 	mkdir "$tmp"/{bin,dev,proc,sys,root,modules}
 	cp "$(type -P busybox)" "$tmp/bin/busybox"
-	for module in nvme ext4; do
+	: >"$tmp/modules/order"
+	for module in nvme ext4 xfs; do
 		/sbin/modprobe -d "$kernel_root" -S "$version" --show-depends "$module"
 	done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' | while read -r module; do
 		case $module in
@@ -208,26 +213,56 @@ make_initrd() (
 
 # --- the machine ---
 
-# Makes the file of a disk and prints QEMU's options for it, one a line.
+# Makes the file behind a disk or namespace and prints QEMU's options for it, one a line: ID SIZE [BAD].
+drive() {
+	local file=$out/disk-$1.img
+	local options="if=none,id=$1,format=raw,cache=unsafe,discard=unmap"
+
+	rm -f "$file"
+	truncate -s "$2" "$file"
+	if [ -n "${3-}" ]; then
+		options+=",file.driver=blkdebug,file.image.driver=file,file.image.filename=$file"
+		options+=",file.inject-error.0.event=read_aio,file.inject-error.0.sector=$3"
+	else
+		options+=",file=$file,aio=threads"
+	fi
+	printf '%s\n' -drive "$options"
+}
+
+# Prints QEMU's options for a disk, one a line.
 disk_options() {
-	local word words serial='' size=1G file props=''
+	local word words serial='' size=1G props='' port='' second='' bad=''
 
 	IFS=, read -ra words <<<"$1"
 	for word in "${words[@]}"; do
 		case $word in
 		serial=*) serial=${word#*=} ;;
 		size=*) size=${word#*=} ;;
+		port=*) port=${word#*=} ;;
+		second=*) second=${word#*=} ;;
+		bad=*) bad=${word#*=} ;;
 		*) props+=,$word ;;
 		esac
 	done
 	[[ $serial =~ ^[A-Za-z0-9_-]+$ ]] || die "--disk $1: needs serial=NAME"
 	[[ $props == *,max_ioqpairs=* ]] || props+=,max_ioqpairs=64
-	file=$out/disk-$serial.img
-	rm -f "$file"
-	truncate -s "$size" "$file"
+	if [ -n "$port" ]; then
+		props+=,bus=$port
+		# The id is the slot's number as well: one digit at its end.
+		printf '%s\n' -device "pcie-root-port,id=$port,chassis=${port##*[!0-9]},slot=${port##*[!0-9]}"
+	fi
+	if [ -z "$second" ]; then
+		drive "$serial" "$size" "$bad"
+		printf '%s\n' -device "nvme,drive=$serial,id=nvme-$serial,serial=$serial$props"
+		return
+	fi
+	drive "$serial" "$size"
+	drive "$serial-2" "$second"
 	printf '%s\n' \
-		-drive "file=$file,if=none,id=$serial,format=raw,cache=unsafe,aio=threads,discard=unmap" \
-		-device "nvme,drive=$serial,id=nvme-$serial,serial=$serial$props"
+		-device "nvme-subsys,id=subsys-$serial" \
+		-device "nvme,subsys=subsys-$serial,id=nvme-$serial,serial=$serial$props" \
+		-device "nvme-ns,bus=nvme-$serial,drive=$serial,nsid=1" \
+		-device "nvme-ns,bus=nvme-$serial,drive=$serial-2,nsid=2"
 }
 
 # The kernel hands what follows "--" to init as it is quoted here.
@@ -249,7 +284,7 @@ command_line() {
 # shellcheck disable=SC2317 # the trap calls it
 stop() {
 	[ -z "$qemu" ] || kill "$qemu" 2>/dev/null || true
-	rm -rf "$out"/disk-*.img "$out"/initrd* "$out/qmp"
+	rm -rf "$out"/disk-*.img "$out"/initrd* "$out/qmp" "$out"/{port,monitor}.{in,out}
 }
 
 run() {
@@ -264,6 +299,9 @@ run() {
 		${iommu:+"intel-iommu,intremap=on,caching-mode=on"}
 		-kernel "$image" -initrd "$out/initrd" -append "$line"
 		-serial file:kernel.log -serial file:test.log -qmp "unix:qmp,server=on,wait=off"
+		# The guest's third serial port is a monitor's: two pipes, each the other's other end.
+		-chardev pipe,id=port,path=port -serial chardev:port
+		-chardev pipe,id=monitor,path=monitor -mon chardev=monitor,mode=readline
 		-drive "file=$runs/root.img,if=none,id=root,format=raw,snapshot=on,aio=threads"
 		-device "nvme,drive=root,id=nvme-root,serial=root,max_ioqpairs=64")
 	[ -z "$bar" ] || args+=(-object "memory-backend-ram,id=bar,share=on,size=$bar"
@@ -273,6 +311,10 @@ run() {
 		mapfile -t -O ${#args[@]} args <<<"$disk"
 	done
 
+	rm -f "$out"/{port,monitor}.{in,out}
+	mkfifo "$out/port.in" "$out/port.out"
+	ln -s port.out "$out/monitor.in"
+	ln -s port.in "$out/monitor.out"
 	: >"$out/test.log"
 	: >"$out/kernel.log"
 	# In its own folder, because the path of a socket may not be long.
@@ -340,6 +382,7 @@ shift
 
 version=$("$top/scripts/kernels.sh" version "$kernel")
 kernel_root=$("$top/scripts/kernels.sh" root "$kernel")
+[ "$kernel" != debug ] || timeout=$((4 * timeout))
 name=$kernel${iommu:+-iommu}-${test//[^A-Za-z0-9._-]/_}
 out=${out:-$runs/$name}
 mkdir -p "$runs" "$out"

@@ -13,7 +13,8 @@ packages=(
 	# measuring
 	valgrind
 	# the guests and what runs in them
-	busybox-static cpio e2fsprogs fdisk fio kmod nvme-cli qemu-system-x86 util-linux xz-utils zstd
+	busybox-static cpio e2fsprogs fdisk fio kmod nvme-cli qemu-system-x86 util-linux xfsprogs
+	xz-utils zstd
 )
 
 installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 2>/dev/null)

@@ -5,10 +5,11 @@
 # does not have is downloaded and unpacked into a cache.
 #
 #   kernels.sh version SERIES   the exact version, as the installed headers name it
+#   kernels.sh build SERIES     the directory to build modules in
 #   kernels.sh root SERIES      a directory with boot/vmlinuz-VERSION and lib/modules/VERSION;
 #                               in the cache with boot/vmlinux-VERSION too, if that boots faster
 #
-# SERIES is 6.1, 6.12, ...; cache: ${SNVME_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/snvme}
+# SERIES is 6.1, 6.12, ..., or debug: what debug-kernel.sh has built. Cache: ${SNVME_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/snvme}
 set -euo pipefail
 
 die() {
@@ -16,10 +17,17 @@ die() {
 	exit 1
 }
 
+cache=${SNVME_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/snvme}
+debug=$cache/debug-kernel
+
 # The newest version of a series of which the headers are installed; no -rt, no -cloud flavour.
 version() {
 	local build newest
 
+	if [ "$1" = debug ]; then
+		cat "$debug/version" 2>/dev/null || die "no debug kernel here: run scripts/debug-kernel.sh"
+		return
+	fi
 	newest=$(for build in /lib/modules/"$1".*-amd64/build; do
 		[ -e "$build/Module.symvers" ] && basename "$(dirname "$build")"
 	done | grep -Ev -- '-(rt|cloud)-amd64$' | sort -V | tail -n 1) || true
@@ -56,21 +64,36 @@ download() (
 	mv -T "$tmp/root" "$dest" 2>/dev/null || [ -d "$dest" ]
 )
 
-root() {
-	local ver cache
+build() {
+	local ver
 
 	ver=$(version "$1")
+	if [ "$1" = debug ]; then
+		echo "$debug/source"
+	else
+		echo "/lib/modules/$ver/build"
+	fi
+}
+
+root() {
+	local ver dest
+
+	ver=$(version "$1")
+	if [ "$1" = debug ]; then
+		echo "$debug/root"
+		return
+	fi
 	if [ -r "/boot/vmlinuz-$ver" ] && [ -e "/lib/modules/$ver/modules.dep" ]; then
 		echo /
 		return
 	fi
-	cache=${SNVME_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/snvme}/kernel-$ver
-	[ -d "$cache" ] || download "$ver" "$cache"
-	echo "$cache"
+	dest=$cache/kernel-$ver
+	[ -d "$dest" ] || download "$ver" "$dest"
+	echo "$dest"
 }
 
-[ $# -eq 2 ] || die "usage: kernels.sh version|root SERIES"
+[ $# -eq 2 ] || die "usage: kernels.sh version|build|root SERIES"
 case $1 in
-version | root) "$1" "$2" ;;
+version | build | root) "$1" "$2" ;;
 *) die "no such command: $1" ;;
 esac

@@ -140,6 +140,19 @@ void snvme_close(struct snvme_ctrl *ctrl);
 int snvme_get_info(struct snvme_ctrl *ctrl, struct snvme_ctrl_info *info);
 
 /**
+ * snvme_event_fd() - a descriptor by which to hear of what ends queues
+ * @ctrl: the controller; the descriptor is its, and nobody else closes it
+ *
+ * poll(2) finds it readable when the controller was reset, is live again, or is gone, or when memory was
+ * taken away, since snvme_get_info() was last called; and hung up once the controller is gone. Queues
+ * tell the same to who polls them.
+ *
+ * Return: the descriptor; -EOPNOTSUPP the library runs the controller: who finds a queue dead is the
+ * first to know.
+ */
+int snvme_event_fd(const struct snvme_ctrl *ctrl);
+
+/**
  * snvme_reset() - reset a controller that the library runs
  * @ctrl: the controller
  *
@@ -274,6 +287,20 @@ int snvme_queue_create(struct snvme_ctrl *ctrl, const struct snvme_queue_opts *o
  * the queue and its memory stay until snvme_close().
  */
 int snvme_queue_destroy(struct snvme_queue *queue);
+
+/**
+ * snvme_queue_renew() - make a queue anew, dead or alive, with the same depth and the same memory
+ * @queue: the queue; with it goes its completion queue, and every queue that reports to that
+ *
+ * After a reset (-ECONNRESET), or when its commands do not end. What was in flight is forgotten: no
+ * completion of it is ever seen, and unless a status of it was, whether it was carried out is not
+ * known. Nobody else uses these queues meanwhile.
+ *
+ * Return: 0: all are live, and empty; -EAGAIN the controller is not live yet: snvme_event_fd() tells when;
+ * -ECONNABORTED memory that was taken away is still registered; -ENODEV the controller is gone; as
+ * snvme_queue_create(), or -EIO as snvme_queue_destroy(). They are dead then, and can be renewed later.
+ */
+int snvme_queue_renew(struct snvme_queue *queue);
 
 uint32_t snvme_queue_id(const struct snvme_queue *queue);
 uint32_t snvme_queue_depth(const struct snvme_queue *queue);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -749,6 +750,41 @@ static void test_mmap(int s, int other)
 	munmap(state, PAGE);
 }
 
+/* What poll(2) says of a session within @ms. */
+static int events_of(int s, int ms)
+{
+	struct pollfd pfd = { .fd = s, .events = POLLIN };
+
+	return poll(&pfd, 1, ms) > 0 ? pfd.revents : 0;
+}
+
+/* A reset is heard of by poll(2), until it was asked about: by INFO, on this session alone. */
+static void test_poll(void)
+{
+	int fresh = session(), s = attached(), other = attached(), fd;
+	uint64_t epoch = info(s).epoch;
+	char path[64];
+
+	is(events_of(fresh, 0), 0, "a session that is not attached has nothing to tell");
+	is(events_of(s, 0), 0, "an attached one neither");
+	snprintf(path, sizeof(path), "/sys/class/nvme/%s/reset_controller", strrchr(dev, '/') + 1);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	ok(write(fd, "1", 1) == 1, "a reset");
+	close(fd);
+	is(events_of(s, 20000), POLLIN, "is heard of");
+	is(events_of(s, 0), POLLIN, "as often as one asks");
+	for (int i = 0; i < 200 && info(s).state != SNVME_STATE_LIVE; i++)
+		events_of(s, 100);
+	is(info(s).state, SNVME_STATE_LIVE, "and then that the controller lives");
+	is(info(s).epoch, epoch + 1, "in another epoch");
+	is(events_of(s, 0), 0, "who has asked has been told");
+	is(events_of(other, 0), POLLIN, "the other session has not asked");
+	is(events_of(fresh, 0), 0, "and one that is not attached is not concerned");
+	close(fresh);
+	close(s);
+	close(other);
+}
+
 int main(int argc, char **argv)
 {
 	int s, other;
@@ -773,5 +809,6 @@ int main(int argc, char **argv)
 	close(other);
 	test_all();
 	test_by_hand();
+	test_poll();
 	return done();
 }

@@ -115,6 +115,16 @@ disk_of() {
 	return 1
 }
 
+# monitor COMMAND: one for QEMU's monitor; returns when it has been carried out.
+monitor() {
+	local port reply
+
+	exec {port}<>/dev/ttyS2
+	echo "$1" >&"$port"
+	while read -r -t 10 -d ')' reply <&"$port" && [[ $reply != *'(qemu' ]]; do :; done
+	exec {port}<&-
+}
+
 # load_snvme [PARAMETER=VALUE...]
 load_snvme() {
 	insmod "/lib/modules/$(uname -r)/snvme.ko" "$@"

@@ -15,15 +15,15 @@ pins() {
 		/proc/vmstat
 }
 
-# fio_start DIR [DEPTH]: verifies files in DIR through the kernel, pass after pass, until fio_stop.
+# fio_start DIR[:DIR] [DEPTH]: verifies files there through the kernel, pass after pass, until fio_stop.
 fio_start() {
-	local depth=${2:-16}
+	local depth=${2:-16} dirs=${1//[^:]/}
 
 	rm -f /run/fio.stop /run/fio.passes
 	(
 		passes=0
 		while [ ! -e /run/fio.stop ]; do
-			fio --name=verify --directory="$1" --size=16m --rw=randwrite --bs=4k --direct=1 \
+			fio --name=verify --directory="$1" --numjobs=$((${#dirs} + 1)) --size=16m --rw=randwrite --bs=4k --direct=1 \
 				--ioengine=libaio --iodepth="$depth" --verify=crc32c --verify_fatal=1 \
 				--output-format=normal,terse --terse-version=3 \
 				>/run/fio.log 2>&1 || exit 1
@@ -66,4 +66,40 @@ hog_end() {
 	wait "$hog" || code=$?
 	exec {hog_out}<&-
 	return "$code"
+}
+
+# steady_start ARG...: an owner of a queue who lives through resets (steady.c); returns once commands flow.
+steady_start() {
+	local line
+
+	exec {steady_out}< <(exec steady "$@" 2>&1)
+	steady=$!
+	read -r -t 60 line <&"$steady_out" || line="no answer from steady"
+	[ "$line" = started ] || { echo "# steady $*: $line"; return 1; }
+}
+
+# steady_end: ends it; what it did is in $steady_said, its exit status is ours.
+steady_end() {
+	local code=0
+
+	kill -TERM "$steady" 2>/dev/null
+	steady_said=$(cat <&"$steady_out")
+	wait "$steady" || code=$?
+	exec {steady_out}<&-
+	return "$code"
+}
+
+# steady_count WORD: the number before it in what it said.
+steady_count() {
+	grep -o "[0-9]* $1" <<<"$steady_said" | cut -d ' ' -f 1
+}
+
+# wait_live CONTROLLER
+wait_live() {
+	local tries=0
+
+	until [ "$(cat "/sys/class/nvme/$1/state" 2>/dev/null)" = live ]; do
+		[ $((tries += 1)) -le 600 ] || return 1
+		sleep 0.1
+	done
 }

@@ -72,17 +72,19 @@ static int release(int session, unsigned long cmd, uint32_t handle)
 	return call(session, cmd, &h);
 }
 
+/* A session of the controller, or -1. */
 static int attached(void)
 {
 	int fd = open(device, O_RDWR | O_CLOEXEC), session = open("/dev/snvme", O_RDWR | O_CLOEXEC);
 	struct snvme_attach arg = { .size = sizeof(arg), .fd = fd };
+	int err = call(session, SNVME_IOC_ATTACH, &arg);
 
-	if (call(session, SNVME_IOC_ATTACH, &arg)) {
-		printf("Bail out! %s: %s\n", device, strerror(errno));
-		exit(1);
-	}
 	close(fd);
-	return session;
+	if (!err)
+		return session;
+	close(session);
+	errno = err;
+	return -1;
 }
 
 /* A dma-buf of a part of the BAR, or -1. */
@@ -218,7 +220,11 @@ static int pair_make(struct pair *q, unsigned int far)
 	int err = 0;
 
 	memset(q, 0, sizeof(*q));
+	for (unsigned int i = 0; i < PARTS; i++)
+		q->part[i].fd = -1;
 	q->session = attached();
+	if (q->session < 0)
+		return errno;
 	for (unsigned int i = 0; !err && i < PARTS; i++)
 		err = part_make(q->session, &q->part[i], i, far >> i & 1);
 	return err ? err : queues_make(q);
@@ -251,8 +257,10 @@ static void submit(struct pair *q, uint16_t cid, uint8_t opcode, uint64_t at, ui
 	snv_prp_build(&q->part[DATA].map, at, length, 12, &list, 1, &sqe.prp1, &sqe.prp2);
 	sqe.cdw10 = snv_le32((uint32_t)(offset >> LBA_SHIFT));
 	sqe.cdw12 = snv_le32((uint32_t)(length >> LBA_SHIFT) - 1);
+	/* A queue that has died takes no more. */
 	while (!snv_sq_reserve(&q->sq, 1, &pos))
-		;
+		if (*(volatile const __u32 *)q->sq.state != SNVME_STATE_LIVE)
+			return;
 	memcpy(snv_sq_slot(&q->sq, pos), &sqe, sizeof(sqe));
 	snv_sq_publish(&q->sq, pos, 1);
 }
@@ -549,6 +557,51 @@ static int hold(void)
 	return (int)*(volatile const __u32 *)q.sq.state;
 }
 
+/*
+ * For @seconds: reads into the BAR, and the memory of one use after the other is taken away, whatever
+ * else befalls the controller. Says how often, and ends with 0 if nothing was stored afterwards.
+ */
+static int take_away(int seconds)
+{
+	unsigned int taken = 0, stored = 0;
+	time_t end = time(NULL) + seconds;
+	char all[4096];
+
+	memset(all, 0x77, sizeof(all));
+	while (time(NULL) < end) {
+		enum use use = taken % PARTS;
+		struct pair q;
+		struct busy b = { .q = &q };
+		pthread_t id;
+
+		/* In a reset there is nothing to attach to, or no queue is made. */
+		if (pair_make(&q, 15)) {
+			for (unsigned int i = 0; i < PARTS; i++)
+				if (q.part[i].fd >= 0)
+					close(q.part[i].fd);
+			if (q.session >= 0)
+				close(q.session);
+			usleep(100000);
+			continue;
+		}
+		if (pthread_create(&id, NULL, read_on, &b))
+			return 1;
+		usleep((useconds_t)rand() % 50000);
+		if (call(exporter, BAR_REVOKE, (void *)(uintptr_t)q.part[use].fd))
+			return 1;
+		if (use == RING_CQ || use == DATA)
+			memset(q.part[use].va, 0x77, PART);
+		pthread_join(id, NULL);
+		for (uint64_t at = 0; at < PART && (use == RING_CQ || use == DATA); at += sizeof(all))
+			stored += memcmp(q.part[use].va + at, all, sizeof(all)) != 0;
+		if (pair_end(&q))
+			return 1;
+		taken++;
+	}
+	printf("%u revocations, %u stores after them\n", taken, stored);
+	return stored || !taken;
+}
+
 int main(int argc, char **argv)
 {
 	int fd;
@@ -564,6 +617,8 @@ int main(int argc, char **argv)
 		printf("Bail out! %s or /dev/bar_dmabuf: %s\n", argv[3], strerror(errno));
 		return 1;
 	}
+	if (argc > 5)
+		return take_away(atoi(argv[5]));
 	if (argc > 4)
 		return hold();
 	test_refusals();

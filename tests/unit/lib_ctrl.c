@@ -794,7 +794,10 @@ struct worker {
 	int wrong;
 };
 
-/* Write and read back pieces of one's own, on a new queue whenever the old one has died. */
+/*
+ * Write and read back pieces of one's own; whenever the queue has died, on a new one, or, the second of
+ * them, on the same made anew.
+ */
 static void *work(void *arg)
 {
 	struct worker *w = arg;
@@ -823,8 +826,15 @@ static void *work(void *arg)
 			ret = snvme_read(queue, 1, buf + 65536, n, at);
 		if (ret == -ECONNRESET) {
 			w->dead++;
-			snvme_queue_destroy(queue);
-			queue = NULL;
+			ret = -ENOSYS;
+			if (w->index && queue)
+				ret = snvme_queue_renew(queue);
+			if (ret == -ENOSYS) {
+				snvme_queue_destroy(queue);
+				queue = NULL;
+			} else if (ret && ret != -ECONNRESET) {
+				w->wrong = ret;
+			}
 		} else if (ret || memcmp(buf, buf + 65536, n)) {
 			w->wrong = ret ? ret : -EILSEQ;
 		}

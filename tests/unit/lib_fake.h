@@ -47,6 +47,8 @@ static struct fake {
 	uint32_t identified;
 	uint32_t mapped;
 	uint32_t destroy_ret;
+	uint32_t create_ret;	/* after @creates more that succeed */
+	uint32_t creates;
 	bool closed;
 	bool unmapped_alive;	/* memory was given back while a queue could use it */
 	const char *error;
@@ -271,6 +273,8 @@ static int fake_op_queue_create(struct snvme_ctrl *ctrl, struct snvme_queue_crea
 {
 	struct fake_queue *q;
 
+	if (fake.create_ret && !fake.creates--)
+		return -(int)fake.create_ret;
 	for (arg->handle = 1; fake.queue[arg->handle].type; arg->handle++)
 		if (arg->handle == FAKE_QUEUES - 1)
 			return -ENOSPC;

@@ -308,6 +308,79 @@ static void test_dead(void)
 	}
 }
 
+/* A queue, and one that shares its completions, in their next life. */
+static void test_renew(void)
+{
+	struct snvme_ctrl *ctrl = fake_open(0);
+	struct snvme_queue *a = fake_pair(ctrl, 2, 8, NULL), *b = fake_pair(ctrl, 3, 0, a);
+	struct snvme_completion done[8];
+	struct snvme_mem *mem;
+	struct snvme_io io[3];
+	struct fake_queue *cq;
+	uint8_t sqe[64];
+	uint32_t id;
+
+	snvme_mem_alloc(ctrl, MIB, &mem);
+	for (uint32_t i = 0; i < 3; i++)
+		io[i] = reading(mem, i, 1, i * 512);
+	/* Of four turns, one wraps the completion ring's phase round before it. */
+	for (int turn = 0; turn < 4; turn++) {
+		for (int i = 0; i < 3 * turn; i++) {
+			snvme_submit(a, io, 1);
+			fake_run();
+			snvme_poll(a, done, 8);
+		}
+		snvme_submit(b, io, 3);
+		fake_run();
+		snvme_submit(a, io, 2);
+		fake_fetch(sq_of(a), sqe);
+		id = sqe[2] | sqe[3] << 8;
+		fake_reset(SNVME_STATE_RESET);
+		is(snvme_queue_renew(turn % 2 ? a : b), 0, "both made anew, by either");
+		is(snvme_poll(a, done, 8), 0, "of what was in flight, or not reaped, nothing comes");
+		is(snvme_submit(a, io, 3), 2, "the first has all its places");
+		is(snvme_submit(b, io, 3), 3, "and the second");
+		fake_run();
+		is(snvme_poll(b, done, 8), 5, "and they work");
+		/* A command of the life before, should the controller report it all the same. */
+		fake_post(sq_of(a)->cq, snvme_queue_id(a), 0, id, 0);
+		is(snvme_poll(a, done, 8), -EPROTO, "what is reported late is not believed");
+		is(snvme_queue_renew(a), 0, "made anew, alive");
+		ok(snvme_poll(a, done, 8) == 0 && !fake.error, "and empty");
+	}
+
+	for (uint32_t i = 0; i < 3; i++) {
+		fake_reset(SNVME_STATE_RESET);
+		fake.create_ret = EAGAIN;
+		fake.creates = i;
+		is(snvme_queue_renew(a), -EAGAIN, "queue %u of three cannot be made yet", i);
+		cq = &fake.queue[1];
+		ok(!cq->type && !fake.queue[2].type && !fake.queue[3].type, "then none is");
+		is(snvme_submit(a, io, 1), -ECONNRESET, "the first is dead");
+		is(snvme_submit(b, io, 1), -ECONNRESET, "the second, too");
+		is(snvme_poll(b, done, 8), -ECONNRESET, "to who polls as well");
+		fake.create_ret = 0;
+		is(snvme_queue_renew(b), 0, "later they can");
+		is(snvme_submit(b, io, 1), 1, "and work");
+		fake_run();
+		is(snvme_poll(a, done, 8), 1, "again");
+	}
+	fake.destroy_ret = EIO;
+	is(snvme_queue_renew(a), -EIO, "the controller does not delete them");
+	is(snvme_submit(a, io, 1), -ECONNRESET, "they are dead to us");
+	fake.destroy_ret = 0;
+	is(snvme_queue_renew(a), 0, "but not for ever");
+	fake_reset(SNVME_STATE_RESET);
+	fake.create_ret = ENODEV;
+	fake.creates = 0;
+	is(snvme_queue_renew(a), -ENODEV, "a controller that is gone");
+	is(snvme_queue_destroy(b), 0, "what is not there can be destroyed");
+	is(snvme_queue_destroy(a), 0, "and its owner");
+	is(snvme_event_fd(ctrl), -EOPNOTSUPP, "no descriptor where there is none");
+	snvme_close(ctrl);
+	ok(!fake.error, "the controller has nothing to complain of");
+}
+
 static void test_wait(void)
 {
 	struct snvme_ctrl *ctrl = fake_open(0);
@@ -464,6 +537,7 @@ int main(void)
 	test_malformed();
 	test_lies();
 	test_dead();
+	test_renew();
 	test_wait();
 	test_shared();
 	test_stuck();

@@ -6,6 +6,9 @@
  * are __u64; reserved fields and undefined flag bits must be zero, or the call is refused with
  * -EINVAL; a size other than the one below is refused with -EINVAL.
  *
+ * poll(2) finds a session readable when its controller's state changed, or memory was taken away from
+ * it, since its last SNVME_IOC_INFO; and hung up once the controller is gone.
+ *
  * One open file is one session: it is attached to at most one controller, and everything that it
  * creates is destroyed, in the only safe order, when its last descriptor is closed.
  */

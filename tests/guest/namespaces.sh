@@ -1,0 +1,69 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# A namespace beside is detached, attached and formatted, while a file system and an owner of a queue use
+# the first one, and another owner the one that goes.
+#
+# guest: --disk serial=test,second=256M
+# guest: --timeout 300
+set -u
+# shellcheck source-path=SCRIPTDIR
+. "${0%/*}/lib.sh"
+. "${0%/*}/load.sh"
+
+# A subsystem's namespaces are /dev/nvmeXnY, whatever its controllers' paths to them are called.
+path=$(disk_of test)
+disk=${path/c[0-9]n/n}
+name=$(ctrl_of test)
+region=$((16 << 20)) length=$((4 << 20))
+
+# blocks NSID: its size in blocks, as the controller says, or nothing.
+blocks() {
+	nvme id-ns "/dev/$name" -n "$1" 2>/dev/null | awk '$1 == "nsze" { print $3 }'
+}
+
+try "partition" sh -c "echo 'start=64MiB' | sfdisk -q /dev/$disk" || done_testing
+try "mkfs" mkfs.ext4 -q -F "/dev/${disk}p1" || done_testing
+try "mount" mount "/dev/${disk}p1" /mnt || done_testing
+try "load the module" load_snvme || done_testing
+before=$(pins)
+fio_start /mnt 1
+steady_start "/dev/$name" 300 "$region" "$length" 1 1 || { not_ok "an owner"; done_testing; }
+first=$steady first_out=$steady_out
+
+steady_start "/dev/$name" 300 0 "$length" 2 2 || { not_ok "an owner on the second"; done_testing; }
+try "detach the second namespace" nvme detach-ns "/dev/$name" -n 2 -c 0
+sleep 0.5
+kill -0 "$steady" 2>/dev/null && sleep 2
+steady_end
+is "who used it gets a status ($steady_said)" "$?" 1
+is "which is Invalid Namespace, or Invalid Field" "$(grep -Eo 'ended with 0x(b|2)$' <<<"$steady_said" | wc -l)" 1
+for _ in 1 2 3 4 5; do
+	try "attach" nvme attach-ns "/dev/$name" -n 2 -c 0
+	try "detach" nvme detach-ns "/dev/$name" -n 2 -c 0
+done
+try "attach" nvme attach-ns "/dev/$name" -n 2 -c 0
+steady_start "/dev/$name" 300 0 "$length" 3 2
+sleep 1
+steady_end
+is "it works as before ($steady_said)" "$?" 0
+
+is "blocks of 512 bytes" "$(blocks 2)" "$(printf '%#x' $((256 << 11)))"
+try "format it with blocks of 4 KiB" nvme format "/dev/$name" -n 2 -l 4 -f
+is "blocks of 4 KiB" "$(blocks 2)" "$(printf '%#x' $((256 << 8)))"
+steady_start "/dev/$name" 300 0 "$length" 4 2
+try "format it while an owner uses it" nvme format "/dev/$name" -n 2 -l 0 -f
+steady_end
+is "who used it finds its data gone, or is refused" "$? $(grep -Ec 'holds 0,|ended with 0x84$' <<<"$steady_said")" "1 1"
+echo "# $steady_said" | head -n 1
+
+steady=$first steady_out=$first_out
+steady_end
+is "the owner on the first noticed nothing ($steady_said)" "$?" 0
+fio_stop
+is "no queue is left" "$(count "/dev/$name" used_sq) $(count "/dev/$name" used_cq)" "0 0"
+is "every pin is released" "$(pins)" "$before"
+try "umount" umount /mnt
+try "fsck" e2fsck -fn "/dev/${disk}p1"
+try "unload the module" rmmod snvme
+done_testing
