@@ -223,11 +223,13 @@ $(B)/guest/%: tests/guest/%.c $(HDRS) $(wildcard tests/*.h tests/kernel/*.h) $(B
 
 # A guest test is run on each kernel, with the IOMMU off and enforcing: a line of prove's for each. Those
 # that take long and are not about either run once on each of Debian's kernels, with it enforcing.
+# What only the debug kernel can do, it does alone.
 GUEST_TESTS := venue abi tool reset kill p2p faults rogue
 GUEST_LONG := namespaces fuzz_ioctl torture
+GUEST_DEBUG := failures
 GUEST_RUNS = $(foreach k,$(or $(KERNEL),$(SERIES)),$(foreach i,$(or $(IOMMU),off on),\
 	$(patsubst %,$(B)/guest-tests/linux-$(k)-iommu-$(i)-%,$(GUEST_TESTS) \
-		$(if $(filter on debug,$(i) $(k)),$(GUEST_LONG)))))
+		$(if $(filter on debug,$(i) $(k)),$(GUEST_LONG)) $(if $(filter debug,$(k)),$(GUEST_DEBUG)))))
 
 define guest_test_rule
 $(B)/guest-tests/linux-$(1)-iommu-$(2)-%: Makefile

@@ -136,14 +136,16 @@ static int snvme_layout_read(void)
 out:
 	snvme_btf_free(&nvme);
 	snvme_btf_free(&vmlinux);
-	return ret ? -EOPNOTSUPP : 0;
+	return ret && ret != -ENOMEM ? -EOPNOTSUPP : ret;
 }
+
+static int layout_error;
 
 /* In a worker, because its root is the system's, whatever the caller's is. */
 static void snvme_layout_work(struct work_struct *work)
 {
 	if (!layout.known)
-		snvme_layout_read();
+		layout_error = snvme_layout_read();
 }
 static DECLARE_WORK(snvme_layout, snvme_layout_work);
 
@@ -154,7 +156,7 @@ static int snvme_layout_learn(void)
 		return 0;
 	queue_work(snvme_wq, &snvme_layout);
 	flush_work(&snvme_layout);
-	return smp_load_acquire(&layout.known) ? 0 : -EOPNOTSUPP;
+	return smp_load_acquire(&layout.known) ? 0 : READ_ONCE(layout_error);
 }
 
 /**
@@ -228,7 +230,7 @@ int snvme_update_grant(struct snvme_ctrl *ctrl)
 	cmd.features.opcode = nvme_admin_get_features;
 	cmd.features.fid = cpu_to_le32(NVME_FEAT_NUM_QUEUES);
 	ret = snvme_admin(ctrl, &cmd, &result);
-	if (ret < 0)
+	if (ret < 0 || SNVME_STATUS_PATH(ret))
 		return -EAGAIN;
 	if (ret) {
 		dev_err(&ctrl->pdev->dev, "snvme: asking for the number of queues failed: %d\n", ret);

@@ -143,7 +143,8 @@ static int snvme_ioc_info(struct snvme_session *s, struct snvme_info *info, u64 
 	memset(info, 0, sizeof(*info));
 	info->size = sizeof(*info);
 	info->abi_version = SNVME_ABI_VERSION;
-	info->caps = SNVME_CAP_MEM_USER | SNVME_CAP_MEM_KERNEL | SNVME_CAP_MEM_DMABUF;
+	info->caps = SNVME_CAP_MEM_USER | SNVME_CAP_MEM_KERNEL | SNVME_CAP_MEM_DMABUF |
+		     SNVME_CAP_EVENTS;
 	if (!ctrl)
 		return 0;
 	info->ctrl_flags = SNVME_CTRL_ATTACHED | (ctrl->shadow ? SNVME_CTRL_SHADOW : 0) |
@@ -251,11 +252,13 @@ static long snvme_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 static __poll_t snvme_poll(struct file *file, poll_table *wait)
 {
 	struct snvme_session *s = file->private_data;
-	struct snvme_ctrl *ctrl = smp_load_acquire(&s->ctrl);
+	struct snvme_ctrl *ctrl;
 	__poll_t mask = 0;
 	unsigned long flags;
 
 	poll_wait(file, &s->wait, wait);
+	/* After we are on the list: what happens from here on wakes us. */
+	ctrl = smp_load_acquire(&s->ctrl);
 	if (!ctrl)
 		return 0;
 	spin_lock_irqsave(&ctrl->state_lock, flags);

@@ -16,7 +16,11 @@
 #include <linux/dma-buf.h>
 #include <linux/dma-mapping.h>
 #include <linux/dma-resv.h>
+#include <linux/iommu.h>
+#include <linux/ioport.h>
 #include <linux/module.h>
+#include <linux/range.h>
+#include <linux/version.h>
 
 #include "snvme.h"
 
@@ -47,6 +51,97 @@ static const struct dma_buf_attach_ops snvme_p2p_ops = {
 	.allow_peer2peer = true,
 	.move_notify = snvme_p2p_move_notify,
 };
+
+static bool any_path;
+module_param_named(p2p_any_path, any_path, bool, 0644);
+MODULE_PARM_DESC(p2p_any_path, "let controllers use memory of devices in other PCI domains, below other root complexes, or of no device that is known (N): whether a path leads there is not known");
+
+/* Which device has @phys in one of its BARs? With a reference, and that BAR's range; or NULL. */
+static struct pci_dev *snvme_p2p_owner(phys_addr_t phys, struct range *bar)
+{
+	struct pci_dev *pdev = NULL;
+
+	for_each_pci_dev(pdev)
+		for (int i = 0; i < PCI_STD_NUM_BARS; i++) {
+			bar->start = pci_resource_start(pdev, i);
+			bar->end = pci_resource_end(pdev, i);
+			if (pci_resource_flags(pdev, i) & IORESOURCE_MEM && phys >= bar->start && phys <= bar->end)
+				return pdev;
+		}
+	*bar = (struct range){ .start = 1 };
+	return NULL;
+}
+
+/*
+ * Why nothing that @pdev sends to @owner's memory arrives, or NULL. A transaction that nobody forwards, or
+ * that nobody answers, looks to the controller like a host that has failed.
+ */
+static const char *snvme_p2p_no_path(struct pci_dev *pdev, struct pci_dev *owner)
+{
+	u16 command;
+
+	if (!any_path && pci_domain_nr(pdev->bus) != pci_domain_nr(owner->bus))
+		return "it is in another PCI domain";
+	if (!any_path && pci_find_host_bridge(pdev->bus) != pci_find_host_bridge(owner->bus))
+		return "it is below another root complex";
+	if (pci_read_config_word(owner, PCI_COMMAND, &command) || command == 0xffff)
+		return "it does not answer";
+	/* A virtual function's memory is switched by its physical one. */
+	if (!owner->no_command_memory && !(command & PCI_COMMAND_MEMORY))
+		return "its memory is switched off";
+	return NULL;
+}
+
+/* Can the controller reach @phys? If it is a device's, @bar is where else it reaches. */
+static bool snvme_p2p_reachable(struct pci_dev *pdev, phys_addr_t phys, struct range *bar)
+{
+	struct pci_dev *owner;
+	const char *why;
+
+	if (region_intersects(phys, PAGE_SIZE, IORESOURCE_SYSTEM_RAM, IORES_DESC_NONE) == REGION_INTERSECTS)
+		return true;
+	owner = snvme_p2p_owner(phys, bar);
+	if (owner)
+		why = snvme_p2p_no_path(pdev, owner);
+	else
+		why = any_path ? NULL : "no device has it in a BAR";
+	if (why)
+		dev_err(&pdev->dev, "snvme: no path to the memory at %pa%s%s: %s (p2p_any_path is %s)\n", &phys,
+			owner ? " of " : "", owner ? pci_name(owner) : "", why, any_path ? "on" : "off");
+	pci_dev_put(owner);
+	return !why;
+}
+
+/* An address on the bus that both are on, not one that an IOMMU translates? */
+static bool snvme_p2p_on_bus(struct scatterlist *sg)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
+	return sg_dma_is_bus_address(sg);
+#else
+	return sg_is_dma_bus_address(sg);
+#endif
+}
+
+/* Each piece is of one device, or of the host. What the kernel has routed below one switch has a path. */
+static bool snvme_p2p_has_path(const struct snvme_ctrl *ctrl, struct sg_table *sgt)
+{
+	struct iommu_domain *domain = iommu_get_domain_for_dev(&ctrl->pdev->dev);
+	struct range bar = { .start = 1 };
+	struct scatterlist *sg;
+	int i;
+
+	for_each_sgtable_dma_sg(sgt, sg, i) {
+		phys_addr_t phys = ctrl->iommu ? iommu_iova_to_phys(domain, sg_dma_address(sg)) :
+						 sg_dma_address(sg);
+
+		if (snvme_p2p_on_bus(sg) || (phys >= bar.start && phys <= bar.end))
+			continue;
+		if (!snvme_p2p_reachable(ctrl->pdev, phys, &bar))
+			return false;
+		cond_resched();
+	}
+	return true;
+}
 
 /* Whole pages, at least as many as @mem is to have, none of them a bounce buffer? */
 static bool snvme_p2p_fits(const struct snvme_ctrl *ctrl, const struct snvme_memory *mem,
@@ -120,6 +215,8 @@ int snvme_p2p_map(struct snvme_session *s, struct snvme_memory *mem, int fd)
 	ret = dma_resv_wait_timeout(dmabuf->resv, DMA_RESV_USAGE_KERNEL, false, MAX_SCHEDULE_TIMEOUT);
 	if (ret >= 0)
 		ret = snvme_p2p_fits(ctrl, mem, sgt) ? 0 : snvme_p2p_refused(ctrl, dmabuf, -EFAULT);
+	if (!ret && !snvme_p2p_has_path(ctrl, sgt))
+		ret = -EREMOTEIO;
 	if (ret) {
 		dma_buf_unmap_attachment(attach, sgt, DMA_BIDIRECTIONAL);
 		goto out_unlock;

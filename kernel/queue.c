@@ -12,8 +12,6 @@
 
 /* Status of Create and Delete I/O Queue: SCT 1, SC 1. */
 #define INVALID_QID	0x101
-/* Status code type 3: the command was cancelled by the driver, not answered by the controller. */
-#define STATUS_PATH(s)	(((s) >> 8 & 7) == 3)
 
 /* Byte offset in BAR0 of a queue's doorbell: NVMe over PCIe 1.0 section 3.1.2. */
 unsigned long snvme_doorbell(const struct snvme_ctrl *ctrl, u32 type, u32 qid)
@@ -139,7 +137,7 @@ static void snvme_delete(struct snvme_ctrl *ctrl, struct snvme_queue *q)
 	ret = snvme_admin(ctrl, &cmd, NULL);
 	/* A controller that was reset meanwhile does not know the identifier any more. */
 	q->deleted = !ret || ret == INVALID_QID || snvme_is_quiet(ctrl, q->epoch);
-	if (!q->deleted && ret > 0 && !STATUS_PATH(ret))
+	if (!q->deleted && ret > 0 && !SNVME_STATUS_PATH(ret))
 		dev_err(&ctrl->pdev->dev, "snvme: deleting %s %u failed: %d\n",
 			q->type == SNVME_QUEUE_CQ ? "CQ" : "SQ", q->qid, ret);
 }
@@ -218,7 +216,7 @@ static int snvme_create(struct snvme_session *s, struct snvme_queue *q, u32 entr
 
 	if (ret < 0)		/* never sent */
 		return ret == -ENOMEM ? ret : -EAGAIN;
-	if (ret > 0 && !STATUS_PATH(ret)) {
+	if (ret > 0 && !SNVME_STATUS_PATH(ret)) {
 		dev_err(&ctrl->pdev->dev, "snvme: controller refuses %s %u of %u entries: status %#x\n",
 			q->type == SNVME_QUEUE_CQ ? "CQ" : "SQ", q->qid, entries, ret);
 		return -EIO;
@@ -253,6 +251,7 @@ int snvme_queue_create(struct snvme_session *s, struct snvme_queue_create *arg)
 	u64 bytes;
 	struct snvme_queue *q;
 	dma_addr_t ring;
+	u32 left = 0;
 	int ret;
 
 	if (!ctrl)
@@ -305,9 +304,11 @@ int snvme_queue_create(struct snvme_session *s, struct snvme_queue_create *arg)
 	mutex_lock(&ctrl->lock);
 	ret = snvme_create(s, q, arg->entries, ring);
 	if (ret) {
-		/* What the controller may know stays ours until the session ends. */
+		/* What the controller may know stays ours until that is settled. */
 		if (q->deleted)
 			snvme_queue_free(s, q);
+		else
+			left = q->handle;
 		goto out;
 	}
 	arg->handle = q->handle;
@@ -328,6 +329,9 @@ int snvme_queue_create(struct snvme_session *s, struct snvme_queue_create *arg)
 out:
 	mutex_unlock(&ctrl->lock);
 	mutex_unlock(&s->lock);
+	/* Its owner does not know of it, and could never give back what it holds. */
+	if (left)
+		snvme_queue_destroy(s, left);
 	return ret;
 out_free:
 	mutex_unlock(&s->lock);

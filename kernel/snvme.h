@@ -15,6 +15,7 @@
  *   snvme_ctrl.lock	identifiers, and every admin command that we send
  *   snvme_ctrl.map_lock what the doorbell mappings show
  *   snvme_ctrl.state_lock (spinlock, interrupts off) state, epochs and state words
+ *   snvme_session.wait's, and those of whoever waits there
  */
 #ifndef SNVME_H
 #define SNVME_H
@@ -210,6 +211,9 @@ void snvme_btf_free(struct snvme_btf *btf);
 int snvme_btf_member(const struct snvme_btf *btf, const char *strct, const char *member,
 		     const char *type, u32 *offset);
 int snvme_btf_enumerator(const struct snvme_btf *btf, const char *name, u32 *value);
+
+/* Status code type 3: the command was cancelled by the driver, not answered by the controller. */
+#define SNVME_STATUS_PATH(status)	(((status) >> 8 & 7) == 3)
 
 /* attach.c: the stock driver's controller */
 extern struct mutex snvme_lock;

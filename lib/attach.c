@@ -22,6 +22,7 @@ struct doorbell_page {
 
 struct attach {
 	int fd;
+	bool events;		/* the module tells of them */
 	char device[48];
 	const struct snvme_state_page *state;
 	struct doorbell_page *page;
@@ -219,7 +220,7 @@ static int attach_event_fd(const struct snvme_ctrl *ctrl)
 {
 	const struct attach *a = ctrl->priv;
 
-	return a->fd;
+	return a->events ? a->fd : -EOPNOTSUPP;
 }
 
 static int attach_far_map(struct snvme_ctrl *ctrl, uint64_t va, int fd, size_t length, uint64_t *table,
@@ -292,6 +293,7 @@ int snvme_attach_open(struct snvme_ctrl *ctrl, const void *controller)
 		ret = -EPROTO;
 		goto out_close;
 	}
+	a->events = info.caps & SNVME_CAP_EVENTS;
 	arg.fd = open(a->device, O_RDWR | O_CLOEXEC);
 	if (arg.fd < 0) {
 		ret = -errno;

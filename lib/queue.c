@@ -195,6 +195,8 @@ static int queue_link(struct snvme_queue *q, const struct snvme_queue_opts *opts
 		q->cq = opts->share_cq->cq;
 		if (q->cq->room < q->depth)
 			return -EINVAL;
+		if (q->cq->dead)
+			return q->cq->dead;
 	} else {
 		if (entries < q->depth + 1 || entries > ctrl->fixed.max_entries)
 			return -EINVAL;
@@ -255,8 +257,14 @@ SNVME_API int snvme_queue_create(struct snvme_ctrl *ctrl, const struct snvme_que
 	return 0;
 }
 
-/* What the state word of a queue that is no more says: the place of its own may be another's by now. */
-static const uint32_t was_reset = SNVME_STATE_RESET;
+/* The state word of a queue that is no more, by why: the place of its own may be another's by now. */
+static const uint32_t *dead_word(int err)
+{
+	static const uint32_t reset = SNVME_STATE_RESET, gone = SNVME_STATE_GONE,
+			      revoked = SNVME_STATE_REVOKED;
+
+	return err == -ENODEV ? &gone : err == -ECONNABORTED ? &revoked : &reset;
+}
 
 /* 0 once the controller knows nothing of handle *@handle, or an errno. */
 static int forget(struct snvme_ctrl *ctrl, uint32_t *handle)
@@ -307,19 +315,25 @@ SNVME_API int snvme_queue_destroy(struct snvme_queue *q)
 	return 0;
 }
 
-/* Have the controller forget @cq and all that reports to it. 0 or an errno; it is dead either way. */
-static int cq_end(struct snvme_ctrl *ctrl, struct snvme_cq *cq)
+/*
+ * Have the controller forget @cq and all that reports to it. 0 or an errno; it is dead either way, which
+ * its users see as @why.
+ */
+static int cq_end(struct snvme_ctrl *ctrl, struct snvme_cq *cq, int why)
 {
+	const uint32_t *word = dead_word(why);
 	int ret = 0;
 
 	for (struct snvme_queue *q = cq->queues; q; q = q->next_on_cq) {
 		int one = forget(ctrl, &q->handle);
 
 		ret = ret ? ret : one;
-		q->state = &was_reset;
+		q->state = word;
+		if (!one)
+			cids_free(q);
 	}
-	cq->ring.state = &was_reset;
-	cq->dead = -ECONNRESET;
+	cq->ring.state = word;
+	cq->dead = dead(word);
 	return ret ? ret : forget(ctrl, &cq->handle);
 }
 
@@ -330,17 +344,15 @@ SNVME_API int snvme_queue_renew(struct snvme_queue *q)
 	int ret;
 
 	pthread_mutex_lock(&ctrl->lock);
-	ret = cq_end(ctrl, cq);
+	ret = cq_end(ctrl, cq, -ECONNRESET);
 	if (!ret) {
 		memset(cq->ring.ring, 0, cq->bytes);
 		ret = cq_start(ctrl, cq, cq->ring.ring, cq->ring.entries);
-		for (q = cq->queues; q && !ret; q = q->next_on_cq) {
-			cids_free(q);
+		for (q = cq->queues; q && !ret; q = q->next_on_cq)
 			ret = sq_start(q);
-		}
 		/* All of them, or none. */
 		if (ret)
-			cq_end(ctrl, cq);
+			cq_end(ctrl, cq, ret);
 	}
 	pthread_mutex_unlock(&ctrl->lock);
 	return ret;

@@ -24,6 +24,7 @@ static const struct {
 	{ -EEXIST, "the memory is registered already" },
 	{ -ENOMEM, "out of memory, or more than RLIMIT_MEMLOCK allows" },
 	{ -EOPNOTSUPP, "not supported here; the kernel's log may say why" },
+	{ -EREMOTEIO, "no path leads from the controller to that memory; the kernel's log says why" },
 	{ -ECONNABORTED, "a device took its memory away: the queue has to be made again" },
 	{ -ECONNRESET, "the controller was reset: the queue has to be made again" },
 	{ -ETIMEDOUT, "the command did not complete in time" },

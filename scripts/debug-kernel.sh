@@ -48,7 +48,8 @@ install_tools
 mkdir -p "$cache"
 exec 9>"$cache/lock"
 flock 9
-rm -rf "$cache"/{key,source,root,deb}
+[ "$(cat "$cache/key" 2>/dev/null)" != "$key" ] || exit 0
+rm -rf "$cache"/{key,version,source,root,deb}
 mkdir "$cache"/{source,root,deb}
 cd "$cache/deb"
 apt-get -qq -o APT::Sandbox::User=root download "linux-source-$series" ||

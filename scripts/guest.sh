@@ -23,7 +23,8 @@ usage() {
 	  --disk PROPS      one more NVMe controller with an empty disk: serial=NAME and, if wanted,
 	                    size=SIZE (1G) and any property of QEMU's nvme device, by commas;
 	                    max_ioqpairs is 64 unless given. With port=NAME it sits in a PCIe slot
-	                    of its own, and can be pulled out of it; with second=SIZE it has a
+	                    of its own, and can be pulled out of it; with complex=BUS that is
+	                    below another root complex, of that bus number; with second=SIZE it has a
 	                    second namespace, and both can be attached and detached; with bad=SECTOR
 	                    that one cannot be read. A disk with serial=test replaces the default one
 	  --bar SIZE        a PCI device (ivshmem) with a BAR of memory
@@ -231,7 +232,7 @@ drive() {
 
 # Prints QEMU's options for a disk, one a line.
 disk_options() {
-	local word words serial='' size=1G props='' port='' second='' bad=''
+	local word words serial='' size=1G props='' port='' complex='' second='' bad=''
 
 	IFS=, read -ra words <<<"$1"
 	for word in "${words[@]}"; do
@@ -239,6 +240,7 @@ disk_options() {
 		serial=*) serial=${word#*=} ;;
 		size=*) size=${word#*=} ;;
 		port=*) port=${word#*=} ;;
+		complex=*) complex=${word#*=} port=${port:-slot$complex} ;;
 		second=*) second=${word#*=} ;;
 		bad=*) bad=${word#*=} ;;
 		*) props+=,$word ;;
@@ -248,8 +250,10 @@ disk_options() {
 	[[ $props == *,max_ioqpairs=* ]] || props+=,max_ioqpairs=64
 	if [ -n "$port" ]; then
 		props+=,bus=$port
+		[ -z "$complex" ] ||
+			printf '%s\n' -device "pxb-pcie,id=complex$complex,bus_nr=$complex,bus=pcie.0"
 		# The id is the slot's number as well: one digit at its end.
-		printf '%s\n' -device "pcie-root-port,id=$port,chassis=${port##*[!0-9]},slot=${port##*[!0-9]}"
+		printf '%s\n' -device "pcie-root-port,id=$port,chassis=${port##*[!0-9]},slot=${port##*[!0-9]}${complex:+,bus=complex$complex}"
 	fi
 	if [ -z "$second" ]; then
 		drive "$serial" "$size" "$bad"

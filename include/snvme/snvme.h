@@ -147,8 +147,8 @@ int snvme_get_info(struct snvme_ctrl *ctrl, struct snvme_ctrl_info *info);
  * taken away, since snvme_get_info() was last called; and hung up once the controller is gone. Queues
  * tell the same to who polls them.
  *
- * Return: the descriptor; -EOPNOTSUPP the library runs the controller: who finds a queue dead is the
- * first to know.
+ * Return: the descriptor; -EOPNOTSUPP the module is older, or the library runs the controller: who finds a
+ * queue dead is the first to know.
  */
 int snvme_event_fd(const struct snvme_ctrl *ctrl);
 
@@ -298,7 +298,8 @@ int snvme_queue_destroy(struct snvme_queue *queue);
  *
  * Return: 0: all are live, and empty; -EAGAIN the controller is not live yet: snvme_event_fd() tells when;
  * -ECONNABORTED memory that was taken away is still registered; -ENODEV the controller is gone; as
- * snvme_queue_create(), or -EIO as snvme_queue_destroy(). They are dead then, and can be renewed later.
+ * snvme_queue_create(), or -EIO as snvme_queue_destroy(). They are dead then, for the same reason if it is
+ * one of those, and can be renewed later.
  */
 int snvme_queue_renew(struct snvme_queue *queue);
 
@@ -362,7 +363,7 @@ struct snvme_completion {
  * Return: how many were submitted, fewer than @n when @queue is full or a later command is bad;
  * if none: -EAGAIN @queue is full; -EINVAL the first is malformed (range outside its memory,
  * unaligned, larger than max_transfer, unknown opcode or flag); -ECONNRESET the controller was
- * reset, destroy the queue and make a new one; -ENODEV it is gone.
+ * reset: snvme_queue_renew(); -ECONNABORTED memory was taken away; -ENODEV it is gone.
  */
 int snvme_submit(struct snvme_queue *queue, const struct snvme_io *io, unsigned int n);
 

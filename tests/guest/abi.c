@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <snvme/ioctl.h>
@@ -764,13 +765,24 @@ static void test_poll(void)
 	int fresh = session(), s = attached(), other = attached(), fd;
 	uint64_t epoch = info(s).epoch;
 	char path[64];
+	pid_t sleeper;
+	int status;
 
 	is(events_of(fresh, 0), 0, "a session that is not attached has nothing to tell");
 	is(events_of(s, 0), 0, "an attached one neither");
 	snprintf(path, sizeof(path), "/sys/class/nvme/%s/reset_controller", strrchr(dev, '/') + 1);
+	/* Who sleeps in poll(2) is woken: else it finds out when its time is over. */
+	sleeper = fork();
+	if (!sleeper) {
+		time_t since = time(NULL);
+
+		_exit(events_of(s, 60000) == POLLIN && time(NULL) - since < 40 ? 0 : 1);
+	}
+	usleep(500000);
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	ok(write(fd, "1", 1) == 1, "a reset");
 	close(fd);
+	ok(waitpid(sleeper, &status, 0) == sleeper && !status, "wakes who waits for it");
 	is(events_of(s, 20000), POLLIN, "is heard of");
 	is(events_of(s, 0), POLLIN, "as often as one asks");
 	for (int i = 0; i < 200 && info(s).state != SNVME_STATE_LIVE; i++)

@@ -16,6 +16,7 @@ disk=$(disk_of test)
 name=$(ctrl_of test)
 pci=$(basename "$(readlink -f "/sys/class/nvme/$name/device")")
 region=$((16 << 20)) length=$((8 << 20))
+bar=$(bar_device) || { not_ok "there is a device with a BAR"; done_testing; }
 
 # lived NAME LEAST: the owner goes on, saw wrong data never, and at least so many lives.
 lived() {
@@ -32,6 +33,7 @@ lived() {
 
 try "partition" sh -c "echo 'start=64MiB' | sfdisk -q /dev/$disk" || done_testing
 try "load the module" load_snvme || done_testing
+try "load the exporter" insmod "/lib/modules/$(uname -r)/bar_dmabuf.ko" || done_testing
 before=$(pins)
 
 # Two seconds for a command of the driver's, which is set when it takes a disk.
@@ -55,20 +57,43 @@ done
 wait_live "$name"
 lived "10 resets by sysfs" 10
 
-# The disk gets so slow that the driver's own commands time out, and it resets the controller.
+# slow_until_reset: the disk gets so slow that the driver's own commands time out, until it has reset the
+# controller for that.
+slow_until_reset() {
+	local epoch
+
+	epoch=$(count "$disk" epoch)
+	monitor "block_set_io_throttle test 0 0 0 1 0 0"
+	for _ in $(seq 300); do
+		[ "$(count "/dev/$name" epoch 2>/dev/null)" != "$epoch" ] && break
+		sleep 0.2
+	done
+	monitor "block_set_io_throttle test 0 0 0 0 0 0"
+	sleep 2
+	wait_live "$name"
+	sleep 1
+}
+
 steady_start "/dev/$name" 400 "$region" "$length" 2
-epoch=$(count "$disk" epoch)
-monitor "block_set_io_throttle test 0 0 0 1 0 0"
-for _ in $(seq 300); do
-	[ "$(count "/dev/$name" epoch 2>/dev/null)" != "$epoch" ] && break
-	sleep 0.2
-done
-monitor "block_set_io_throttle test 0 0 0 0 0 0"
-sleep 2
-wait_live "$name"
-sleep 1
+slow_until_reset
 lived "resets by the driver's own timeouts" 1
 try "the driver said so" sh -c "dmesg | grep -q 'nvme.*timeout.*reset'"
+
+# The memory of another device, in which a completion queue lies, stops answering: QEMU's controller takes
+# that for a failure of its own (CSTS.CFS), which the driver finds with its next timeout.
+steady_start "/dev/$name" 400 "$region" "$length" 8
+exec {out}< <(exec p2p "/dev/$name" "/dev/$disk" "$bar/resource2" hold)
+holder=$!
+read -r -t 60 line <&"$out"
+is "a process has its queues in a BAR" "$line" started
+printf '\0' | dd of="$bar/config" bs=1 seek=4 conv=notrunc 2>/dev/null
+sleep 1
+slow_until_reset
+wait "$holder"
+is "it is told of the reset" "$?" 2
+printf '\7' | dd of="$bar/config" bs=1 seek=4 conv=notrunc 2>/dev/null
+lived "a controller that has failed" 1
+try "the driver saw CSTS.CFS" sh -c "dmesg | grep -q 'nvme.*will reset: CSTS=0x[23]'"
 
 # --- CPUs ---
 
@@ -131,6 +156,6 @@ try "fsck" e2fsck -fn "/dev/${disk}p1"
 
 try "mount" mount "/dev/${disk}p1" /mnt
 fio_start /mnt 1
-steady_start "/dev/$name" 400 "$region" "$length" 7
+steady_start "/dev/$name" 400 "$region" "$length" 7 || not_ok "an owner"
 echo "# the machine is switched off with both at work"
 done_testing

@@ -14,12 +14,7 @@ set -u
 
 disk=$(disk_of test)
 name=$(ctrl_of test)
-bar=
-for device in /sys/bus/pci/devices/*; do
-	[ "$(cat "$device/vendor" "$device/device")" = $'0x1af4\n0x1110' ] && bar=$device
-done
-[ -n "$bar" ] || { not_ok "there is a device with a BAR"; done_testing; }
-echo 1 >"$bar/enable"
+bar=$(bar_device) || { not_ok "there is a device with a BAR"; done_testing; }
 
 # What a call that should not have been possible would write at the disk's start is not the file
 # system's.

@@ -115,6 +115,19 @@ disk_of() {
 	return 1
 }
 
+# bar_device: the PCI device with a BAR of memory (guest.sh --bar), switched on: its folder in sysfs.
+bar_device() {
+	local device
+
+	for device in /sys/bus/pci/devices/*; do
+		[ "$(cat "$device/vendor" "$device/device")" = $'0x1af4\n0x1110' ] || continue
+		echo 1 >"$device/enable"
+		echo "$device"
+		return
+	done
+	return 1
+}
+
 # monitor COMMAND: one for QEMU's monitor; returns when it has been carried out.
 monitor() {
 	local port reply

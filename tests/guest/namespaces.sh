@@ -66,4 +66,9 @@ is "every pin is released" "$(pins)" "$before"
 try "umount" umount /mnt
 try "fsck" e2fsck -fn "/dev/${disk}p1"
 try "unload the module" rmmod snvme
+
+try "load the module" load_snvme
+steady_start "/dev/$name" 300 "$region" "$length" 5 1 || not_ok "an owner"
+echo "# the machine is rebooted with a queue at work"
+touch /run/reboot
 done_testing

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/udmabuf.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -429,6 +430,7 @@ static void test_revoke(enum use use)
 {
 	struct busy b = { 0 };
 	struct snvme_queue_create arg;
+	struct pollfd pfd;
 	struct snv_db db;
 	struct pair q;
 	pthread_t id;
@@ -440,10 +442,14 @@ static void test_revoke(enum use use)
 	pthread_create(&id, NULL, read_on, &b);
 	while (__atomic_load_n(&b.done, __ATOMIC_RELAXED) < 20)
 		usleep(100);
+	pfd = (struct pollfd){ .fd = q.session, .events = POLLIN };
+	is(poll(&pfd, 1, 0), 0, "nothing has happened yet");
 	ret = call(exporter, BAR_REVOKE, (void *)(uintptr_t)q.part[use].fd);
 	/* From here on the controller stores nothing there; the thread does, where it is what it fills. */
 	if (use == RING_CQ || use == DATA)
 		memset(q.part[use].va, 0x77, PART);
+	poll(&pfd, 1, 0);
+	is(pfd.revents, POLLIN, "the session's descriptor tells");
 	is(ret, 0, "memory of %s is taken away, and mapped by nobody",
 	   use == DATA ? "data" : use == LISTS ? "lists" : use == RING_SQ ? "the SQ" : "the CQ");
 	pthread_join(id, NULL);
@@ -557,6 +563,27 @@ static int hold(void)
 	return (int)*(volatile const __u32 *)q.sq.state;
 }
 
+/* Is the BAR within the controller's reach? The errno of registering it, or what a round trip made of it. */
+static int reach(void)
+{
+	static uint64_t table[PART / PAGE];
+	int session = attached(), fd = export_bar(0, PART, 0), err;
+	struct pair q;
+	uint32_t handle;
+
+	err = session < 0 || fd < 0 ? EBADF : register_fd(session, fd, PART, table, &handle);
+	if (err) {
+		puts(strerror(err));
+		return 0;
+	}
+	close(session);
+	close(fd);
+	if (pair_make(&q, 15) || round_trip(&q, 5) || pair_end(&q))
+		return 1;
+	puts("all bytes came back");
+	return 0;
+}
+
 /*
  * For @seconds: reads into the BAR, and the memory of one use after the other is taken away, whatever
  * else befalls the controller. Says how often, and ends with 0 if nothing was stored afterwards.
@@ -564,6 +591,7 @@ static int hold(void)
 static int take_away(int seconds)
 {
 	unsigned int taken = 0, stored = 0;
+	int err;
 	time_t end = time(NULL) + seconds;
 	char all[4096];
 
@@ -575,7 +603,12 @@ static int take_away(int seconds)
 		pthread_t id;
 
 		/* In a reset there is nothing to attach to, or no queue is made. */
-		if (pair_make(&q, 15)) {
+		err = pair_make(&q, 15);
+		if (err) {
+			if (err != EBADF && err != EBUSY && err != EAGAIN && err != ESTALE) {
+				printf("%s\n", strerror(err));
+				return 1;
+			}
 			for (unsigned int i = 0; i < PARTS; i++)
 				if (q.part[i].fd >= 0)
 					close(q.part[i].fd);
@@ -617,6 +650,8 @@ int main(int argc, char **argv)
 		printf("Bail out! %s or /dev/bar_dmabuf: %s\n", argv[3], strerror(errno));
 		return 1;
 	}
+	if (argc > 4 && !strcmp(argv[4], "reach"))
+		return reach();
 	if (argc > 5)
 		return take_away(atoi(argv[5]));
 	if (argc > 4)

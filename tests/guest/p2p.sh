@@ -5,6 +5,7 @@
 # the file system on the same disk is in use. QEMU's ivshmem plays the GPU.
 #
 # guest: --bar 64M
+# guest: --disk serial=apart,complex=64
 # guest: --timeout 300
 set -u
 # shellcheck source-path=SCRIPTDIR
@@ -13,12 +14,7 @@ set -u
 
 disk=$(disk_of test)
 name=$(ctrl_of test)
-bar=
-for device in /sys/bus/pci/devices/*; do
-	[ "$(cat "$device/vendor" "$device/device")" = $'0x1af4\n0x1110' ] && bar=$device
-done
-[ -n "$bar" ] || { not_ok "there is a device with a BAR"; done_testing; }
-echo 1 >"$bar/enable"
+bar=$(bar_device) || { not_ok "there is a device with a BAR"; done_testing; }
 
 # The file system lies behind what the test writes.
 try "partition" sh -c "echo 'start=64MiB' | sfdisk -q /dev/$disk" || done_testing
@@ -31,15 +27,29 @@ fio_start /mnt 1
 try "rings, lists and data in a BAR" sh -c \
 	"p2p /dev/$name /dev/$disk $bar/resource2 >/run/p2p.log 2>&1 || { cat /run/p2p.log; exit 1; }"
 grep -i -e skip -e '^1[.][.]' /run/p2p.log | explain
-wait_live() {
-	until [ "$(cat "/sys/class/nvme/$name/state" 2>/dev/null)" = live ]; do sleep 0.1; done
-}
-wait_live
+wait_live "$name"
 fio_stop
 is "no queue is left" "$(count "$disk" used_sq) $(count "$disk" used_cq)" "0 0"
 is "every pin is released" "$(pins)" "$before"
 try "umount" umount /mnt
 try "fsck" e2fsck -fn "/dev/${disk}p1"
+
+# A controller that the BAR is out of reach of is not let near it.
+reaches() {
+	p2p "/dev/$1" "/dev/$2" "$bar/resource2" reach
+}
+apart=$(ctrl_of apart)
+is "the BAR is below the same root complex" "$(reaches "$name" "$disk")" "all bytes came back"
+is "and not below that of another disk" "$(reaches "$apart" "$(disk_of apart)")" "Remote I/O error"
+try "the log says why" sh -c "dmesg | grep -q 'no path to the memory.*another root complex'"
+echo 1 >/sys/module/snvme/parameters/p2p_any_path
+is "the administrator knows better" "$(reaches "$apart" "$(disk_of apart)")" "all bytes came back"
+echo 0 >/sys/module/snvme/parameters/p2p_any_path
+printf '\0' | dd of="$bar/config" bs=1 seek=4 conv=notrunc 2>/dev/null
+is "a BAR that is switched off" "$(reaches "$name" "$disk")" "Remote I/O error"
+try "the log says why" sh -c "dmesg | grep -q 'no path to the memory.*switched off'"
+printf '\7' | dd of="$bar/config" bs=1 seek=4 conv=notrunc 2>/dev/null
+is "and on again" "$(reaches "$name" "$disk")" "all bytes came back"
 
 # The driver lets go of the disk, with the BAR in use.
 pci=$(basename "$(readlink -f "/sys/class/nvme/$name/device")")

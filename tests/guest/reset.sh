@@ -15,16 +15,6 @@ name=$(ctrl_of test)
 pci=$(basename "$(readlink -f "/sys/class/nvme/$name/device")")
 behind=$((512 << 20)) length=$((256 << 20))
 
-# The controller is live again: reset and attached commands are accepted.
-wait_live() {
-	local tries=0
-
-	until [ "$(cat "/sys/class/nvme/$name/state" 2>/dev/null)" = live ]; do
-		[ $((tries += 1)) -le 300 ] || return 1
-		sleep 0.1
-	done
-}
-
 try "load the module" load_snvme || done_testing
 try "mkfs" mkfs.ext4 -q -F "/dev/$disk" 512m || done_testing
 try "mount" mount "/dev/$disk" /mnt || done_testing
@@ -40,7 +30,7 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do
 	echo 1 >"/sys/class/nvme/$name/reset_controller"
 	hog_end
 	code=$?
-	wait_live || break
+	wait_live "$name" || break
 	[ "$code" -eq 3 ] || { echo "# hog ended with $code: $hog_said"; break; }
 	told=$((told + 1))
 done
@@ -55,7 +45,7 @@ for _ in 1 2 3 4 5; do
 	kill -KILL "$hog"
 	hog_end
 	wait $!
-	wait_live || break
+	wait_live "$name" || break
 	killed=$((killed + 1))
 done
 is "processes killed while the controller was reset" "$killed" 5
@@ -74,7 +64,7 @@ is "the owner is told: gone ($hog_said)" "$?" 4
 is "every pin is released" "$(pins)" "$before"
 try "bind again" sh -c "echo $pci >/sys/bus/pci/drivers/nvme/bind"
 name=$(ctrl_of test)
-wait_live
+wait_live "$name"
 disk=$(disk_of test)
 try "new queues after it" churn "/dev/$name" 20
 try "fsck" e2fsck -fn "/dev/$disk"
@@ -85,7 +75,7 @@ try "unbind without the module" sh -c "echo $pci >/sys/bus/pci/drivers/nvme/unbi
 try "bind again" sh -c "echo $pci >/sys/bus/pci/drivers/nvme/bind"
 try "load the module again" load_snvme
 name=$(ctrl_of test)
-wait_live
+wait_live "$name"
 try "new queues after it" churn "/dev/$name" 5
 try "unload the module" rmmod snvme
 done_testing

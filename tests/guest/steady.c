@@ -281,6 +281,7 @@ static int run(double until)
 int main(int argc, char **argv)
 {
 	struct snvme_queue_opts opts = { .size = sizeof(opts), .depth = DEPTH };
+	struct pollfd pfd = { .events = POLLIN };
 	int ret;
 
 	if (argc < 6)
@@ -301,6 +302,11 @@ int main(int argc, char **argv)
 		ret = snvme_queue_create(me.ctrl, &opts, &me.queue);
 	if (!ret)
 		ret = run(now() + atof(argv[2]));
+	/* Who is gone hangs up. */
+	if (me.ctrl)
+		pfd.fd = snvme_event_fd(me.ctrl);
+	if (ret == -ENODEV && me.ctrl && (poll(&pfd, 1, 0) != 1 || !(pfd.revents & POLLHUP)))
+		ret = -EPROTO;
 	printf("%" PRIu64 " I/Os, %" PRIu64 " lives more, %" PRIu64 " cut off, %" PRIu64
 	       " errors that were due, %" PRIu64 " mismatches%s%s\n",
 	       me.ios, me.lives, me.cut, me.errors, me.wrong, ret ? ": " : "", ret ? snvme_strerror(ret) : "");

@@ -18,12 +18,7 @@ seconds=${1:-60} seed=${2:-1}
 RANDOM=$seed
 disk=$(disk_of test)
 name=$(ctrl_of test)
-bar=
-for device in /sys/bus/pci/devices/*; do
-	[ "$(cat "$device/vendor" "$device/device")" = $'0x1af4\n0x1110' ] && bar=$device
-done
-[ -n "$bar" ] || { not_ok "there is a device with a BAR"; done_testing; }
-echo 1 >"$bar/enable"
+bar=$(bar_device) || { not_ok "there is a device with a BAR"; done_testing; }
 mib=$((1 << 20))
 
 # The first 64 MiB are the owners'; a block there cannot be read.

@@ -312,7 +312,8 @@ static void test_dead(void)
 static void test_renew(void)
 {
 	struct snvme_ctrl *ctrl = fake_open(0);
-	struct snvme_queue *a = fake_pair(ctrl, 2, 8, NULL), *b = fake_pair(ctrl, 3, 0, a);
+	struct snvme_queue *a = fake_pair(ctrl, 2, 8, NULL), *b = fake_pair(ctrl, 3, 0, a), *c;
+	struct snvme_queue_opts opts = { .size = sizeof(opts), .depth = 1, .share_cq = b };
 	struct snvme_completion done[8];
 	struct snvme_mem *mem;
 	struct snvme_io io[3];
@@ -365,6 +366,14 @@ static void test_renew(void)
 		fake_run();
 		is(snvme_poll(a, done, 8), 1, "again");
 	}
+	fake.create_ret = ECONNABORTED;
+	fake.creates = 1;
+	is(snvme_queue_renew(a), -ECONNABORTED, "memory that was taken away stands against it");
+	is(snvme_submit(b, io, 1), -ECONNABORTED, "and that is what is heard");
+	is(snvme_poll(a, done, 8), -ECONNABORTED, "of each");
+	is(snvme_queue_create(ctrl, &opts, &c), -ECONNABORTED, "nobody else gets to share the dead");
+	fake.create_ret = 0;
+	is(snvme_queue_renew(a), 0, "made anew");
 	fake.destroy_ret = EIO;
 	is(snvme_queue_renew(a), -EIO, "the controller does not delete them");
 	is(snvme_submit(a, io, 1), -ECONNRESET, "they are dead to us");
@@ -374,6 +383,7 @@ static void test_renew(void)
 	fake.create_ret = ENODEV;
 	fake.creates = 0;
 	is(snvme_queue_renew(a), -ENODEV, "a controller that is gone");
+	is(snvme_submit(a, io, 1), -ENODEV, "is gone");
 	is(snvme_queue_destroy(b), 0, "what is not there can be destroyed");
 	is(snvme_queue_destroy(a), 0, "and its owner");
 	is(snvme_event_fd(ctrl), -EOPNOTSUPP, "no descriptor where there is none");
@@ -511,7 +521,8 @@ static void test_strerror(void)
 {
 	static const int documented[] = {
 		0, -ENOENT, -ENXIO, -EPERM, -EACCES, -EOPNOTSUPP, -EINVAL, -EPROTO, -ENODEV,
-		-ENOMEM, -EFAULT, -EEXIST, -ENOSPC, -EAGAIN, -EIO, -EBUSY, -ECONNRESET, -ECONNABORTED, -ETIMEDOUT,
+		-ENOMEM, -EFAULT, -EEXIST, -ENOSPC, -EAGAIN, -EIO, -EBUSY, -ECONNRESET, -ECONNABORTED, -EREMOTEIO,
+		-ETIMEDOUT,
 		-ERANGE,
 	};
 	bool sentences = true, all = true;

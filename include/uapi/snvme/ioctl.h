@@ -7,7 +7,7 @@
  * -EINVAL; a size other than the one below is refused with -EINVAL.
  *
  * poll(2) finds a session readable when its controller's state changed, or memory was taken away from
- * it, since its last SNVME_IOC_INFO; and hung up once the controller is gone.
+ * it, since its last SNVME_IOC_INFO or its SNVME_IOC_ATTACH; and hung up once the controller is gone.
  *
  * One open file is one session: it is attached to at most one controller, and everything that it
  * creates is destroyed, in the only safe order, when its last descriptor is closed.
@@ -25,6 +25,7 @@
 #define SNVME_CAP_MEM_USER	(1ULL << 0)	/* SNVME_MEM_USER */
 #define SNVME_CAP_MEM_KERNEL	(1ULL << 1)	/* SNVME_MEM_KERNEL */
 #define SNVME_CAP_MEM_DMABUF	(1ULL << 2)	/* SNVME_MEM_DMABUF */
+#define SNVME_CAP_EVENTS	(1ULL << 3)	/* poll(2) */
 
 /* snvme_info.ctrl_flags */
 #define SNVME_CTRL_ATTACHED	(1U << 0)	/* the fields below caps are valid */
@@ -100,7 +101,8 @@ struct snvme_info {
  * Errors: -EPERM without CAP_SYS_RAWIO; -EBADF, -EACCES (descriptor not open read-write), -ENOTTY
  * (not an NVMe device), -EINVAL (a partition), -EOPNOTSUPP (not a PCIe controller of the stock
  * driver, or this kernel's driver is not one that the module knows how to share: the log says
- * what), -EBUSY (this session is attached already, or the controller is being reset), -ENODEV.
+ * what), -EBUSY (this session is attached already, or the controller is being reset), -EIO (it does not
+ * say how many queues it granted), -ENOMEM, -ENODEV.
  */
 struct snvme_attach {
 	__u32 size;
@@ -136,7 +138,8 @@ struct snvme_attach {
  *
  * Errors: -EINVAL, -EFAULT, -ENOMEM, -ENOSPC (@table too small, or too many registrations), -EBADF (no
  * descriptor), -EOPNOTSUPP (memory type, memory that this device could reach only through bounce
- * buffers, or an exporter that does not give it to this device: the log says why), -ENODEV (not
+ * buffers, or an exporter that does not give it to this device: the log says why), -EREMOTEIO (DMABUF:
+ * no path leads from this controller to that device's memory: the log says why), -ENODEV (not
  * attached, the controller is gone, or the memory is).
  */
 struct snvme_mem_register {
