@@ -43,7 +43,7 @@ all: $(B)/libsnvme.so $(B)/libsnvme.a $(B)/snvme
 .PHONY: help
 help:
 	@echo 'make               libsnvme and the snvme tool'
-	@echo 'make modules       snvme.ko for the running kernel'
+	@echo 'make modules       snvme.ko for the running kernel (NVIDIA_P2P=, KBUILD_EXTRA_SYMBOLS=: doc/abi.md)'
 	@echo 'make install       library, headers, tool, man page (DESTDIR=, PREFIX=)'
 	@echo 'make demo          the main job, in a virtual machine: one SSD, two masters'
 	@echo 'make demo-host     a directory of files as a virtual SSD: no virtual machine, no root'
@@ -108,26 +108,30 @@ install: all
 KERNEL_SRC := $(wildcard kernel/*.c kernel/*.h) kernel/Kbuild
 TEST_KERNEL_SRC := $(wildcard tests/kernel/*.c tests/kernel/*.h) tests/kernel/Kbuild
 
-# $(1) the kernel, $(2) the module, $(3) its sources, $(4) their folder
+# $(1) the kernel, $(2) the module, $(3) its sources, $(4) their folder, which may make others beside it;
+# $(5) what it needs first, $(6) how it is built
 define module_rule
-$(B)/kernel-$(1)/$(2).ko: $$($(3)) $$(HDRS)
+$(B)/kernel-$(1)/$(2).ko: $$($(3)) $$(HDRS) $(5)
 	@mkdir -p $$(@D)/$(4)
 	@ln -sfn $$(CURDIR)/include $$(@D)/include
 	@ln -sf $$(addprefix $$(CURDIR)/,$$($(3))) $$(@D)/$(4)/
 	$$(Q)$$(MAKE) -C $(if $(filter $(DEBUG_KVER),$(1)),$(shell scripts/kernels.sh build debug),/lib/modules/$(1)/build) M=$$(CURDIR)/$$(@D)/$(4) \
-		$$(if $$(filter 1,$$(V)),,-s) KBUILD_MODPOST_WARN= modules $$(if $$(filter 1,$$(V)),,2>$$(@D)/$(2).log \
-		|| { cat $$(@D)/$(2).log; exit 1; })
-	@cp $$(@D)/$(4)/$(2).ko $$@
+		$$(if $$(filter 1,$$(V)),,-s) KBUILD_MODPOST_WARN= $(6) modules $$(if $$(filter 1,$$(V)),,2>$$(@:.ko=.log) \
+		|| { cat $$(@:.ko=.log); exit 1; })
+	@cp $$(@D)/$(4)/*.ko $$(@D)/
 endef
 $(foreach v,$(sort $(KVERS) $(shell uname -r)),\
 	$(eval $(call module_rule,$(v),snvme,KERNEL_SRC,kernel))\
-	$(eval $(call module_rule,$(v),bar_dmabuf,TEST_KERNEL_SRC,tests/kernel)))
+	$(eval $(call module_rule,$(v),bar_dmabuf,TEST_KERNEL_SRC,tests/kernel))\
+	$(eval $(call module_rule,$(v),nvidia/snvme,KERNEL_SRC,kernel,$(B)/kernel-$(v)/bar_dmabuf.ko,\
+		NVIDIA_P2P=$(CURDIR)/tests/kernel \
+		KBUILD_EXTRA_SYMBOLS=$(CURDIR)/$(B)/kernel-$(v)/tests/kernel/Module.symvers)))
 
 .PHONY: modules
 modules: $(B)/kernel-$(shell uname -r)/snvme.ko
 
 .PHONY: guest-modules
-guest-modules: $(foreach v,$(KVERS),$(B)/kernel-$(v)/snvme.ko $(B)/kernel-$(v)/bar_dmabuf.ko)
+guest-modules: $(foreach v,$(KVERS),$(B)/kernel-$(v)/snvme.ko $(B)/kernel-$(v)/nvidia/snvme.ko)
 
 # ---- tests ------------------------------------------------------------------------------------
 
@@ -224,7 +228,7 @@ $(B)/guest/%: tests/guest/%.c $(HDRS) $(wildcard tests/*.h tests/kernel/*.h) $(B
 # A guest test is run on each kernel, with the IOMMU off and enforcing: a line of prove's for each. Those
 # that take long and are not about either run once on each of Debian's kernels, with it enforcing.
 # What only the debug kernel can do, it does alone.
-GUEST_TESTS := venue abi tool reset kill p2p faults rogue
+GUEST_TESTS := venue abi tool reset kill p2p nvidia faults rogue
 GUEST_LONG := namespaces fuzz_ioctl torture
 GUEST_DEBUG := failures
 GUEST_RUNS = $(foreach k,$(or $(KERNEL),$(SERIES)),$(foreach i,$(or $(IOMMU),off on),\

@@ -143,8 +143,7 @@ static int snvme_ioc_info(struct snvme_session *s, struct snvme_info *info, u64 
 	memset(info, 0, sizeof(*info));
 	info->size = sizeof(*info);
 	info->abi_version = SNVME_ABI_VERSION;
-	info->caps = SNVME_CAP_MEM_USER | SNVME_CAP_MEM_KERNEL | SNVME_CAP_MEM_DMABUF |
-		     SNVME_CAP_EVENTS;
+	info->caps = SNVME_CAP_MEM_USER | SNVME_CAP_MEM_KERNEL | SNVME_CAP_EVENTS | snvme_p2p_caps();
 	if (!ctrl)
 		return 0;
 	info->ctrl_flags = SNVME_CTRL_ATTACHED | (ctrl->shadow ? SNVME_CTRL_SHADOW : 0) |

@@ -181,6 +181,12 @@ static int snvme_mem_check(const struct snvme_mem_register *arg)
 		if (arg->addr)
 			return -EINVAL;
 		break;
+	case SNVME_MEM_NVIDIA:
+		if (!(snvme_p2p_caps() & SNVME_CAP_MEM_NVIDIA) || arg->fd ||
+		    !IS_ALIGNED(arg->addr | arg->length, SNVME_NVIDIA_PAGE) ||
+		    arg->addr + arg->length < arg->addr)
+			return -EINVAL;
+		break;
 	default:
 		return -EINVAL;
 	}
@@ -273,13 +279,13 @@ out_uncharge:
 }
 
 /* Pages of another device. */
-static int snvme_mem_register_dmabuf(struct snvme_session *s, struct snvme_memory *mem,
-				     const struct snvme_mem_register *arg, u32 *handle, u64 **table)
+static int snvme_mem_register_p2p(struct snvme_session *s, struct snvme_memory *mem,
+				  const struct snvme_mem_register *arg, u32 *handle, u64 **table)
 {
 	int ret;
 
 	mutex_lock(&s->p2p_lock);
-	ret = snvme_p2p_map(s, mem, arg->fd);
+	ret = snvme_p2p_map(s, mem, arg);
 	if (!ret) {
 		mutex_lock(&s->lock);
 		ret = snvme_mem_publish(s, mem, arg, handle, table);
@@ -317,10 +323,10 @@ int snvme_mem_register(struct snvme_session *s, struct snvme_mem_register *arg)
 		return -ENOMEM;
 	mem->type = arg->type;
 	mem->npages = arg->length >> PAGE_SHIFT;
-	if (mem->type == SNVME_MEM_DMABUF)
-		ret = snvme_mem_register_dmabuf(s, mem, arg, &handle, &table);
-	else
+	if (mem->type == SNVME_MEM_USER || mem->type == SNVME_MEM_KERNEL)
 		ret = snvme_mem_register_host(s, mem, arg, &handle, &table);
+	else
+		ret = snvme_mem_register_p2p(s, mem, arg, &handle, &table);
 	if (ret) {
 		kvfree(table);
 		kfree(mem);
@@ -387,8 +393,6 @@ int snvme_mem_unregister(struct snvme_session *s, u32 handle)
 		return mem ? -EBUSY : -ENOENT;
 	}
 	xa_erase(&s->mems, handle);
-	if (mem->attach && !mem->sgt)
-		s->lost--;
 	snvme_mem_strip(s, mem, &pages);
 	mutex_unlock(&s->lock);
 	snvme_p2p_release(mem);

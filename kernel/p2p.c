@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory of other devices, as dma-bufs: a GPU's, or whatever has a BAR. The one file that knows of
- * them.
+ * Memory of other devices, as dma-bufs: a GPU's, or whatever has a BAR; and, if built so, that of NVIDIA
+ * GPUs by its address. The one file that knows of either.
  *
- * An exporter that moves its memory, or takes it away, calls snvme_p2p_move_notify() first. When that
- * returns, the controller touches the memory no more: all queues of the session have been deleted,
- * as any of them may have commands under way that point there, and nothing maps it. It is not mapped
- * again: the owner registers it anew.
+ * An exporter that moves its memory, or takes it away, calls snvme_p2p_move_notify() first; NVIDIA's driver
+ * calls snvme_nvidia_taken(). When that returns, the controller touches the memory no more: all queues of
+ * the session have been deleted, as any of them may have commands under way that point there, and nothing
+ * maps it. It is not mapped again: the owner registers it anew.
  *
  * Of an attachment, the session's p2p_lock guards that it is there, and the dma-buf's reservation
- * lock, which the exporter holds while it calls us, that it is mapped.
+ * lock, which the exporter holds while it calls us, that it is mapped. For NVIDIA's see struct snvme_nvidia.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -26,13 +26,12 @@
 
 MODULE_IMPORT_NS(DMA_BUF);
 
-static void snvme_p2p_move_notify(struct dma_buf_attachment *attach)
+/* @who takes @mem away: what is to be unmapped now that the controller does not touch it, or NULL. */
+static struct sg_table *snvme_p2p_revoke(struct snvme_memory *mem, const char *who)
 {
-	struct snvme_memory *mem = attach->importer_priv;
 	struct snvme_session *s = mem->session;
 	struct sg_table *sgt;
 
-	dma_resv_assert_held(attach->dmabuf->resv);
 	/* No queue is made from now on. */
 	mutex_lock(&s->lock);
 	sgt = mem->sgt;
@@ -40,11 +39,36 @@ static void snvme_p2p_move_notify(struct dma_buf_attachment *attach)
 	s->lost += sgt != NULL;
 	mutex_unlock(&s->lock);
 	if (!sgt)
-		return;
-	dev_info(attach->dev, "snvme: %s takes memory away: the queues of its user end\n",
-		 attach->dmabuf->exp_name);
+		return NULL;
+	dev_info(&s->ctrl->pdev->dev, "snvme: %s takes memory away: the queues of its user end\n", who);
 	snvme_queues_revoke(s);
-	dma_buf_unmap_attachment(attach, sgt, DMA_BIDIRECTIONAL);
+	return sgt;
+}
+
+/* Its owner, or the driver's end, gives @mem up: what is to be unmapped, or NULL if it was taken away. */
+static struct sg_table *snvme_p2p_give_up(struct snvme_memory *mem)
+{
+	struct snvme_session *s = mem->session;
+	struct sg_table *sgt;
+
+	mutex_lock(&s->lock);
+	sgt = mem->sgt;
+	mem->sgt = NULL;
+	mem->attach = NULL;
+	mem->nvidia = NULL;
+	s->lost -= sgt == NULL;
+	mutex_unlock(&s->lock);
+	return sgt;
+}
+
+static void snvme_p2p_move_notify(struct dma_buf_attachment *attach)
+{
+	struct sg_table *sgt;
+
+	dma_resv_assert_held(attach->dmabuf->resv);
+	sgt = snvme_p2p_revoke(attach->importer_priv, attach->dmabuf->exp_name);
+	if (sgt)
+		dma_buf_unmap_attachment(attach, sgt, DMA_BIDIRECTIONAL);
 }
 
 static const struct dma_buf_attach_ops snvme_p2p_ops = {
@@ -161,60 +185,45 @@ static bool snvme_p2p_fits(const struct snvme_ctrl *ctrl, const struct snvme_mem
 }
 
 /* What the exporter refused with, in the ABI's words; the log says it in ours. */
-static long snvme_p2p_refused(const struct snvme_ctrl *ctrl, const struct dma_buf *dmabuf, long ret)
+static long snvme_p2p_refused(const struct snvme_ctrl *ctrl, const char *who, long ret)
 {
 	if (ret == -ENOMEM || ret == -ENODEV || ret == -EINTR || ret == -ERESTARTSYS)
 		return ret;
 	dev_err(&ctrl->pdev->dev, "snvme: this device does not reach the memory of %s: %ld\n",
-		dmabuf->exp_name, ret);
+		who, ret);
 	return -EOPNOTSUPP;
 }
 
-/**
- * snvme_p2p_map() - have the controller reach a dma-buf
- * @s: the session, attached; its p2p_lock is held
- * @mem: with its size; on success it has an attachment and a mapping
- * @fd: the dma-buf
- * Return: 0, with the dma-buf's reservation lock held, for the caller to make @mem known under it, and
- * then to call snvme_p2p_unlock(); or a negative errno of the ABI
- */
-int snvme_p2p_map(struct snvme_session *s, struct snvme_memory *mem, int fd)
+static int snvme_dmabuf_map(struct snvme_ctrl *ctrl, struct snvme_memory *mem, int fd)
 {
-	struct snvme_ctrl *ctrl = s->ctrl;
 	struct device *dev = &ctrl->pdev->dev;
 	struct dma_buf_attachment *attach;
 	struct dma_buf *dmabuf;
 	struct sg_table *sgt;
 	long ret;
 
-	/* The driver's end waits for p2p_lock before the device's DMA goes. */
-	mutex_lock(&ctrl->lock);
-	ret = ctrl->unbound ? -ENODEV : 0;
-	mutex_unlock(&ctrl->lock);
-	if (ret)
-		return ret;
 	dmabuf = dma_buf_get(fd);
 	if (IS_ERR(dmabuf))
 		return PTR_ERR(dmabuf);
 	ret = -EINVAL;
 	if ((u64)mem->npages << PAGE_SHIFT > dmabuf->size)
 		goto out_put;
-	mem->session = s;
 	attach = dma_buf_dynamic_attach(dmabuf, dev, &snvme_p2p_ops, mem);
 	if (IS_ERR(attach)) {
-		ret = snvme_p2p_refused(ctrl, dmabuf, PTR_ERR(attach));
+		ret = snvme_p2p_refused(ctrl, dmabuf->exp_name, PTR_ERR(attach));
 		goto out_put;
 	}
 	dma_resv_lock(dmabuf->resv, NULL);
 	sgt = dma_buf_map_attachment(attach, DMA_BIDIRECTIONAL);
 	if (IS_ERR(sgt)) {
-		ret = snvme_p2p_refused(ctrl, dmabuf, PTR_ERR(sgt));
+		ret = snvme_p2p_refused(ctrl, dmabuf->exp_name, PTR_ERR(sgt));
 		goto out_unlock;
 	}
 	/* Whoever moved it here may still be copying. */
 	ret = dma_resv_wait_timeout(dmabuf->resv, DMA_RESV_USAGE_KERNEL, false, MAX_SCHEDULE_TIMEOUT);
 	if (ret >= 0)
-		ret = snvme_p2p_fits(ctrl, mem, sgt) ? 0 : snvme_p2p_refused(ctrl, dmabuf, -EFAULT);
+		ret = snvme_p2p_fits(ctrl, mem, sgt) ? 0 :
+		      snvme_p2p_refused(ctrl, dmabuf->exp_name, -EFAULT);
 	if (!ret && !snvme_p2p_has_path(ctrl, sgt))
 		ret = -EREMOTEIO;
 	if (ret) {
@@ -232,9 +241,252 @@ out_put:
 	return ret;
 }
 
+static void snvme_dmabuf_release(struct snvme_memory *mem)
+{
+	struct dma_buf_attachment *attach = mem->attach;
+	struct dma_buf *dmabuf = attach->dmabuf;
+	struct sg_table *sgt;
+
+	dma_resv_lock(dmabuf->resv, NULL);
+	sgt = snvme_p2p_give_up(mem);
+	if (sgt)
+		dma_buf_unmap_attachment(attach, sgt, DMA_BIDIRECTIONAL);
+	dma_resv_unlock(dmabuf->resv);
+	/* No notice comes after this. */
+	dma_buf_detach(dmabuf, attach);
+	dma_buf_put(dmabuf);
+}
+
+#ifdef SNVME_NVIDIA_P2P
+#include <nv-p2p.h>
+
+/**
+ * struct snvme_nvidia - our hold of an NVIDIA GPU's memory
+ * @lock: plays the reservation lock: guards what follows, and that the memory is mapped
+ * @mem: NULL once its owner, or the driver's end, has given it up
+ * @addr: the GPU's address of it
+ * @table: NULL before NVIDIA's driver has given it out
+ * @taken: the driver has taken the memory back, and @table with it
+ * @done: it has, to the end of snvme_nvidia_taken()
+ *
+ * NVIDIA's driver calls snvme_nvidia_taken() with locks held that get_pages() and put_pages() wait for, and
+ * so do its dma_map_pages() and others. @lock is held across none of them: those who call us wait for it.
+ *
+ * For that reason the mapping is ours, by dma_map_resource(). Were it made by dma_map_pages(), the callback
+ * could neither wait for that to end, which may be waiting for the callback's own caller, nor let the driver
+ * free the table that it works on. And what the driver maps, it unmaps only after the callback.
+ *
+ * Registering: p2p_lock keeps our side to one at a time. The callback may come before get_pages() has
+ * returned; under @lock it has either been, and there is no table any more, or it waits until the
+ * memory is known and finds it mapped.
+ *
+ * Unregistering, the session's end and the driver's (unbinding) all release under p2p_lock, which the
+ * callback does not take: whoever takes @lock first unmaps. Who comes later finds it done. The table
+ * goes with the callback if that came; else with put_pages(). A callback that comes between @lock and
+ * put_pages() finds @mem gone and only frees the table; put_pages() then knows no such table, which is
+ * no error. After put_pages() none begins; one that runs is waited for by @done.
+ */
+struct snvme_nvidia {
+	struct mutex lock;
+	struct snvme_memory *mem;
+	u64 addr;
+	struct nvidia_p2p_page_table *table;
+	bool taken;
+	struct completion done;
+};
+
+/* The first @n pages. */
+static void snvme_nvidia_unmap(struct device *dev, struct sg_table *sgt, unsigned int n)
+{
+	struct scatterlist *sg;
+	unsigned int i;
+
+	for_each_sg(sgt->sgl, sg, n, i)
+		dma_unmap_resource(dev, sg_dma_address(sg), sg_dma_len(sg), DMA_BIDIRECTIONAL, 0);
+	sg_free_table(sgt);
+}
+
+/* NVIDIA's driver takes the memory back: cudaFree(), the end of a process, an error. */
+static void snvme_nvidia_taken(void *data)
+{
+	struct snvme_nvidia *nv = data;
+	struct sg_table *sgt;
+
+	mutex_lock(&nv->lock);
+	nv->taken = true;
+	sgt = nv->mem ? snvme_p2p_revoke(nv->mem, "NVIDIA's driver") : NULL;
+	if (sgt)
+		snvme_nvidia_unmap(&nv->mem->session->ctrl->pdev->dev, sgt, sgt->nents);
+	/* Not put_pages(): that would wait for us. */
+	if (nv->table)
+		nvidia_p2p_free_page_table(nv->table);
+	nv->table = NULL;
+	mutex_unlock(&nv->lock);
+	/* Whoever waits for this frees @nv. */
+	complete(&nv->done);
+}
+
+/* The end of @nv, which has no @mem any more. */
+static void snvme_nvidia_put(struct snvme_nvidia *nv)
+{
+	struct nvidia_p2p_page_table *table;
+
+	mutex_lock(&nv->lock);
+	table = nv->table;
+	mutex_unlock(&nv->lock);
+	if (table)
+		nvidia_p2p_put_pages(0, 0, nv->addr, table);
+	if (READ_ONCE(nv->taken))
+		wait_for_completion(&nv->done);
+	kfree(nv);
+}
+
+/* Map what @table has: pages of 64 KiB; with the lock held. */
+static int snvme_nvidia_map_pages(struct snvme_ctrl *ctrl, struct snvme_memory *mem,
+				  const struct nvidia_p2p_page_table *table)
+{
+	unsigned int n = mem->npages / (SNVME_NVIDIA_PAGE >> PAGE_SHIFT), i;
+	struct device *dev = &ctrl->pdev->dev;
+	struct scatterlist *sg;
+	int ret;
+
+	if (!NVIDIA_P2P_PAGE_TABLE_VERSION_COMPATIBLE(table) ||
+	    table->page_size != NVIDIA_P2P_PAGE_SIZE_64KB || table->entries < n) {
+		dev_err(dev, "snvme: NVIDIA's driver has another table of pages: version %#x, size %u, %u of them\n",
+			table->version, table->page_size, table->entries);
+		return -EOPNOTSUPP;
+	}
+	ret = sg_alloc_table(&mem->own, n, GFP_KERNEL_ACCOUNT);
+	if (ret)
+		return ret;
+	for_each_sgtable_sg(&mem->own, sg, i) {
+		sg_dma_address(sg) = dma_map_resource(dev, table->pages[i]->physical_address,
+						      SNVME_NVIDIA_PAGE, DMA_BIDIRECTIONAL, 0);
+		sg_dma_len(sg) = SNVME_NVIDIA_PAGE;
+		if (dma_mapping_error(dev, sg_dma_address(sg))) {
+			snvme_nvidia_unmap(dev, &mem->own, i);
+			return -ENOMEM;
+		}
+	}
+	ret = !snvme_p2p_fits(ctrl, mem, &mem->own) ?
+			snvme_p2p_refused(ctrl, "NVIDIA's driver", -EFAULT) :
+	      !snvme_p2p_has_path(ctrl, &mem->own) ? -EREMOTEIO : 0;
+	if (ret)
+		snvme_nvidia_unmap(dev, &mem->own, n);
+	return ret;
+}
+
+static int snvme_nvidia_map(struct snvme_ctrl *ctrl, struct snvme_memory *mem, u64 addr)
+{
+	struct snvme_nvidia *nv = kzalloc(sizeof(*nv), GFP_KERNEL_ACCOUNT);
+	struct nvidia_p2p_page_table *table = NULL;
+	int ret;
+
+	if (!nv)
+		return -ENOMEM;
+	mutex_init(&nv->lock);
+	init_completion(&nv->done);
+	nv->mem = mem;
+	nv->addr = addr;
+	ret = nvidia_p2p_get_pages(0, 0, addr, (u64)mem->npages << PAGE_SHIFT, &table,
+				   snvme_nvidia_taken, nv);
+	if (ret) {
+		kfree(nv);
+		return ret == -EINVAL ? ret : snvme_p2p_refused(ctrl, "NVIDIA's driver", ret);
+	}
+	mutex_lock(&nv->lock);
+	if (!nv->taken) {
+		nv->table = table;
+		ret = snvme_nvidia_map_pages(ctrl, mem, table);
+	} else {
+		nvidia_p2p_free_page_table(table);
+		ret = -ENODEV;
+	}
+	if (!ret) {
+		mem->sgt = &mem->own;
+		mem->nvidia = nv;
+		return 0;
+	}
+	nv->mem = NULL;
+	mutex_unlock(&nv->lock);
+	snvme_nvidia_put(nv);
+	return ret;
+}
+
+static void snvme_nvidia_unlock(struct snvme_memory *mem)
+{
+	mutex_unlock(&mem->nvidia->lock);
+}
+
+static void snvme_nvidia_release(struct snvme_memory *mem)
+{
+	struct snvme_nvidia *nv = mem->nvidia;
+	struct sg_table *sgt;
+
+	mutex_lock(&nv->lock);
+	sgt = snvme_p2p_give_up(mem);
+	if (sgt)
+		snvme_nvidia_unmap(&mem->session->ctrl->pdev->dev, sgt, sgt->nents);
+	nv->mem = NULL;
+	mutex_unlock(&nv->lock);
+	snvme_nvidia_put(nv);
+}
+
+#define SNVME_CAP_NVIDIA	SNVME_CAP_MEM_NVIDIA
+#else
+#define SNVME_CAP_NVIDIA	0
+
+static int snvme_nvidia_map(struct snvme_ctrl *ctrl, struct snvme_memory *mem, u64 addr)
+{
+	return -EINVAL;
+}
+
+static void snvme_nvidia_unlock(struct snvme_memory *mem)
+{
+}
+
+static void snvme_nvidia_release(struct snvme_memory *mem)
+{
+}
+#endif
+
+/* SNVME_CAP_* of the memory that this file knows */
+u64 snvme_p2p_caps(void)
+{
+	return SNVME_CAP_MEM_DMABUF | SNVME_CAP_NVIDIA;
+}
+
+/**
+ * snvme_p2p_map() - have the controller reach another device's memory
+ * @s: the session, attached; its p2p_lock is held
+ * @mem: with its type and size; on success it has a mapping
+ * @arg: says where it is
+ * Return: 0, with the lock held that keeps it from being taken away, for the caller to make @mem known
+ * under it, and then to call snvme_p2p_unlock(); or a negative errno of the ABI
+ */
+int snvme_p2p_map(struct snvme_session *s, struct snvme_memory *mem,
+		  const struct snvme_mem_register *arg)
+{
+	struct snvme_ctrl *ctrl = s->ctrl;
+	bool unbound;
+
+	/* The driver's end waits for p2p_lock before the device's DMA goes. */
+	mutex_lock(&ctrl->lock);
+	unbound = ctrl->unbound;
+	mutex_unlock(&ctrl->lock);
+	if (unbound)
+		return -ENODEV;
+	mem->session = s;
+	return mem->type == SNVME_MEM_NVIDIA ? snvme_nvidia_map(ctrl, mem, arg->addr) :
+					       snvme_dmabuf_map(ctrl, mem, arg->fd);
+}
+
 void snvme_p2p_unlock(struct snvme_memory *mem)
 {
-	dma_resv_unlock(mem->attach->dmabuf->resv);
+	if (mem->nvidia)
+		snvme_nvidia_unlock(mem);
+	else
+		dma_resv_unlock(mem->attach->dmabuf->resv);
 }
 
 /**
@@ -243,21 +495,8 @@ void snvme_p2p_unlock(struct snvme_memory *mem)
  */
 void snvme_p2p_release(struct snvme_memory *mem)
 {
-	struct dma_buf_attachment *attach = mem->attach;
-	struct dma_buf *dmabuf;
-
-	if (!attach)
-		return;
-	dmabuf = attach->dmabuf;
-	dma_resv_lock(dmabuf->resv, NULL);
-	if (mem->sgt)
-		dma_buf_unmap_attachment(attach, mem->sgt, DMA_BIDIRECTIONAL);
-	mutex_lock(&mem->session->lock);
-	mem->sgt = NULL;
-	mem->attach = NULL;
-	mutex_unlock(&mem->session->lock);
-	dma_resv_unlock(dmabuf->resv);
-	/* No notice comes after this. */
-	dma_buf_detach(dmabuf, attach);
-	dma_buf_put(dmabuf);
+	if (mem->nvidia)
+		snvme_nvidia_release(mem);
+	else if (mem->attach)
+		snvme_dmabuf_release(mem);
 }

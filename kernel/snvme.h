@@ -9,7 +9,8 @@
  *   mmap_lock		of whoever maps or touches our pages
  *   snvme_session.p2p_lock  the session's memory that is not the host's, from its dma-buf to its end;
  *			and the end of any memory
- *   a dma-buf's reservation lock; its exporter holds it when it takes memory away
+ *   a dma-buf's reservation lock; its exporter holds it when it takes memory away. For memory of an
+ *			NVIDIA GPU: the locks of its driver, and then snvme_nvidia.lock
  *   snvme_session.lock	the session's memory and queues. User memory is not touched, and
  *			RLIMIT_MEMLOCK not charged, under it: both may take mmap_lock
  *   snvme_ctrl.lock	identifiers, and every admin command that we send
@@ -33,9 +34,11 @@
 
 #define SNVME_MAX_QID		65535
 #define SNVME_MAX_KERNEL_MEM	(4UL << 20)
+#define SNVME_NVIDIA_PAGE	(64UL << 10)
 
 struct dma_buf_attachment;
 struct nvme_ctrl;
+struct snvme_nvidia;
 
 /**
  * struct snvme_ctrl - a controller with at least one session
@@ -153,13 +156,14 @@ struct snvme_session {
  * struct snvme_memory - registered memory
  * @type: SNVME_MEM_*
  * @npages: of PAGE_SIZE
- * @pages: the pages; pinned (USER) or ours (KERNEL); NULL once released, and for DMABUF
- * @own: their DMA mapping for the controller's device
- * @sgt: the mapping: @own, or the exporter's; NULL once released
- * @mm: who is charged; we hold a reference to the structure; NULL for DMABUF
+ * @pages: the pages; pinned (USER) or ours (KERNEL); NULL once released, and for another device's
+ * @own: their DMA mapping for the controller's device; that of NVIDIA memory
+ * @sgt: the mapping: @own, or the exporter's; NULL once released, or taken away
+ * @mm: who is charged; we hold a reference to the structure; NULL for another device's
  * @rings: queues whose ring lies in it
- * @session: DMABUF: whose it is
+ * @session: DMABUF, NVIDIA: whose it is
  * @attach: DMABUF: our hold of it; NULL once released
+ * @nvidia: NVIDIA: likewise
  */
 struct snvme_memory {
 	u32 type;
@@ -171,6 +175,7 @@ struct snvme_memory {
 	unsigned int rings;
 	struct snvme_session *session;
 	struct dma_buf_attachment *attach;
+	struct snvme_nvidia *nvidia;
 };
 
 /**
@@ -247,7 +252,9 @@ void snvme_mem_clear(const struct snvme_memory *mem, u64 offset, u64 length);
 void snvme_mems_release(struct snvme_session *s);
 
 /* p2p.c */
-int snvme_p2p_map(struct snvme_session *s, struct snvme_memory *mem, int fd);
+u64 snvme_p2p_caps(void);
+int snvme_p2p_map(struct snvme_session *s, struct snvme_memory *mem,
+		  const struct snvme_mem_register *arg);
 void snvme_p2p_unlock(struct snvme_memory *mem);
 void snvme_p2p_release(struct snvme_memory *mem);
 

@@ -97,7 +97,7 @@ programs=(
 
 # Every file of the root disk as "SOURCE TARGET"; the libraries follow from them.
 root_files() {
-	local program path
+	local program path name
 
 	for program in "${programs[@]}"; do
 		path=$(PATH=$PATH:/usr/sbin:/sbin type -P "$program") ||
@@ -110,9 +110,11 @@ root_files() {
 	for path in "$top"/tests/guest/*; do
 		[ ! -f "$path" ] || echo "$path tests/${path##*/}"
 	done
-	for path in "$top"/build/kernel-*/{snvme,bar_dmabuf}.ko; do
+	for path in "$top"/build/kernel-*/{,nvidia/}*.ko; do
+		name=${path##*/}
+		[[ $path != */nvidia/* ]] || name=${name%.ko}-nvidia.ko
 		[ ! -f "$path" ] || echo "$path" \
-			"usr/lib/modules/$(modinfo -F vermagic "$path" | cut -d ' ' -f 1)/${path##*/}"
+			"usr/lib/modules/$(modinfo -F vermagic "$path" | cut -d ' ' -f 1)/$name"
 	done
 }
 

@@ -11,13 +11,16 @@ cppcheck --quiet --error-exitcode=1 --inline-suppr --enable=warning,performance,
 mandoc -Tlint -W warning doc/snvme.1
 for series in 6.1 6.12; do
 	version=$(scripts/kernels.sh version $series)
-	tmp=$(mktemp -d)
-	cp -r kernel include core "$tmp/"
-	make -s -C "/lib/modules/$version/build" M="$tmp/kernel" C=2 CF=-D__CHECK_ENDIAN__ modules \
-		>"$tmp/log" 2>&1 || { cat "$tmp/log"; exit 1; }
-	if grep -E 'kernel/[a-z]+\.[ch]:.*(warning|error)' "$tmp/log"; then
-		exit 1
-	fi
-	rm -rf "$tmp"
+	for nvidia in "" "$PWD/tests/kernel"; do
+		tmp=$(mktemp -d)
+		cp -r kernel include core "$tmp/"
+		make -s -C "/lib/modules/$version/build" M="$tmp/kernel" C=2 CF=-D__CHECK_ENDIAN__ \
+			NVIDIA_P2P="$nvidia" KBUILD_MODPOST_WARN="${nvidia:+1}" modules \
+			>"$tmp/log" 2>&1 || { cat "$tmp/log"; exit 1; }
+		if grep -E 'kernel/[a-z]+\.[ch]:.*(warning|error)' "$tmp/log"; then
+			exit 1
+		fi
+		rm -rf "$tmp"
+	done
 done
 echo "lint: clean"

@@ -4,6 +4,7 @@
  * the host's, against include/uapi/snvme/ioctl.h; and what happens when that memory is taken away. BAR is
  * the file of the device's memory, which /dev/bar_dmabuf exports. Writes to DISK.
  * p2p CONTROLLER DISK BAR hold: reads into the BAR until the queue is dead.
+ * p2p nvidia ...: the same, but for memory by its address in a GPU, which /dev/fake_nvidia gives out.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +26,7 @@
 #include <snvme/nvme.h>
 
 #include "bar_dmabuf.h"
+#include "fake_nvidia.h"
 #include "prp.h"
 #include "ring.h"
 #include "tap.h"
@@ -41,12 +43,14 @@ enum use { RING_SQ, RING_CQ, LISTS, DATA };
 static const char *device, *disk;
 static char *bar;
 static int exporter;
+static bool by_address;
 
 /* Memory that the controller reaches, of the host or in the BAR. */
 struct part {
 	char *va;
 	uint32_t handle;
 	int fd;			/* of the dma-buf, or -1 */
+	struct fake_range range; /* by address */
 	bool pieces;		/* of 64 KiB, the last first */
 	uint64_t table[PART / PAGE];
 	struct snv_dma_map map;
@@ -108,14 +112,41 @@ static int register_fd(int session, int fd, uint64_t length, uint64_t *table, ui
 	return err;
 }
 
-/* Rings and lists lie in one piece; data of the BAR in pieces of 64 KiB, the last first. */
+static int register_addr(int session, uint64_t addr, uint64_t length, uint64_t *table, uint32_t *handle)
+{
+	struct snvme_mem_register arg = {
+		.size = sizeof(arg), .type = SNVME_MEM_NVIDIA, .addr = addr, .length = length,
+		.table = (uintptr_t)table, .table_entries = table ? (uint32_t)(length / PAGE) : 0,
+	};
+	int err = call(session, SNVME_IOC_MEM_REGISTER, &arg);
+
+	*handle = arg.handle;
+	return err;
+}
+
+/* The exporter, or the GPU's driver, takes the memory away. */
+static int take_away_part(struct part *p)
+{
+	return by_address ? call(exporter, FAKE_TAKE, &p->range) :
+			    call(exporter, BAR_REVOKE, (void *)(uintptr_t)p->fd);
+}
+
+/*
+ * Rings and lists lie in one piece; data of the BAR in pieces of 64 KiB, the last first. By address all is
+ * in such pieces, and what has to be contiguous in the first of them.
+ */
 static int part_make(int session, struct part *p, enum use use, bool far)
 {
 	uint64_t offset = use * PART;
 	int err;
 
 	p->fd = -1;
-	if (far) {
+	if (far && by_address) {
+		p->va = bar + offset;
+		p->pieces = true;
+		p->range = (struct fake_range){ FAKE_BASE + offset, PART };
+		err = register_addr(session, p->range.addr, PART, p->table, &p->handle);
+	} else if (far) {
 		p->va = bar + offset;
 		p->pieces = use == DATA;
 		p->fd = export_bar(offset, PART, p->pieces ? 65536 : 0);
@@ -177,7 +208,7 @@ static int queue_make(struct pair *q, uint32_t type, const struct part *part, ui
 		.size = sizeof(*arg), .type = type, .entries = DEPTH + 1, .mem = part->handle, .cq = cq,
 	};
 	/* In a device's memory it is ours to clear. */
-	memset(part->va, 0, (DEPTH + 1) * 64);
+	memset(data_at(part, 0), 0, (DEPTH + 1) * 64);
 	err = call(q->session, SNVME_IOC_QUEUE_CREATE, arg);
 	if (err)
 		return err;
@@ -204,13 +235,13 @@ static int queues_make(struct pair *q)
 	if (err)
 		return err;
 	q->cq_handle = arg.handle;
-	snv_cq_init(&q->cq, (struct snv_cqe *)q->part[RING_CQ].va, DEPTH + 1,
+	snv_cq_init(&q->cq, (struct snv_cqe *)data_at(&q->part[RING_CQ], 0), DEPTH + 1,
 		    (const __u32 *)(state + arg.state_offset), db);
 	err = queue_make(q, SNVME_QUEUE_SQ, &q->part[RING_SQ], q->cq_handle, &arg, &db);
 	if (err)
 		return err;
 	q->sq_handle = arg.handle;
-	snv_sq_init(&q->sq, (struct snv_sqe *)q->part[RING_SQ].va, DEPTH + 1,
+	snv_sq_init(&q->sq, (struct snv_sqe *)data_at(&q->part[RING_SQ], 0), DEPTH + 1,
 		    (const __u32 *)(state + arg.state_offset), db);
 	return 0;
 }
@@ -250,7 +281,7 @@ static void submit(struct pair *q, uint16_t cid, uint8_t opcode, uint64_t at, ui
 {
 	struct part *lists = &q->part[LISTS];
 	struct snv_prp_list list = {
-		(__le64 *)(void *)(lists->va + cid * PAGE), snv_dma_addr(&lists->map, cid * PAGE),
+		(__le64 *)(void *)data_at(lists, cid * PAGE), snv_dma_addr(&lists->map, cid * PAGE),
 	};
 	struct snv_sqe sqe = { .opcode = opcode, .cid = snv_le16(cid), .nsid = snv_le32(1) };
 	__u32 pos;
@@ -328,7 +359,7 @@ static void test_places(void)
 {
 	struct pair q;
 
-	for (unsigned int far = 0; far < 16; far++) {
+	for (unsigned int far = 0; far < 16; far += by_address ? 5 : 1) {
 		int err = pair_make(&q, far);
 		uint64_t bad = err ? 1 : round_trip(&q, far + 1);
 
@@ -384,14 +415,15 @@ static void test_refusals(void)
 	uint32_t handle, again;
 	uint64_t table[PART / PAGE];
 
+	is(register_addr(session, FAKE_BASE, PART, NULL, &handle), EINVAL, "by address: not built so");
 	is(register_fd(session, -1, PART, NULL, &handle), EBADF, "no descriptor");
 	if (!pipe(pipes))
 		is(register_fd(session, pipes[0], PART, NULL, &handle), EINVAL, "a pipe");
 	is(register_fd(session, fd, 2 * PART, NULL, &handle), EINVAL, "more than there is");
 	is(register_fd(session, fd, PART + 1, NULL, &handle), EINVAL, "part of a page");
 	is(register_fd(session, fd, PAGE, NULL, &handle), 0, "less than there is");
-	is(register_fd(session, fd, PART, table, &again), 0, "twice");
 	is(release(session, SNVME_IOC_MEM_UNREGISTER, handle), 0, "given back");
+	is(register_fd(session, fd, PART, table, &again), 0, "once more");
 	is(call(exporter, BAR_REVOKE, (void *)(uintptr_t)fd), 0, "taken away");
 	/* Who has no queue yet is not to make one with addresses that mean nothing. */
 	is(call(session, SNVME_IOC_MEM_REGISTER, &host), 0, "memory of the host");
@@ -402,6 +434,101 @@ static void test_refusals(void)
 	err = register_fd(session, fd, PART, NULL, &handle);
 	is(err, ENODEV, "what was taken away is not registered");
 	close(fd);
+	close(session);
+}
+
+/* Ends with a queue made and destroyed: nothing that was taken away is still registered. */
+static int queue_works(int session)
+{
+	struct snvme_mem_register host = {
+		.size = sizeof(host), .type = SNVME_MEM_KERNEL, .length = PAGE,
+	};
+	struct snvme_queue_create queue = {
+		.size = sizeof(queue), .type = SNVME_QUEUE_CQ, .entries = 16,
+	};
+	int err = call(session, SNVME_IOC_MEM_REGISTER, &host);
+
+	queue.mem = host.handle;
+	err = err ? err : call(session, SNVME_IOC_QUEUE_CREATE, &queue);
+	if (!err)
+		err = release(session, SNVME_IOC_QUEUE_DESTROY, queue.handle);
+	release(session, SNVME_IOC_MEM_UNREGISTER, host.handle);
+	return err;
+}
+
+static void fake_mode(enum fake_mode mode)
+{
+	if (call(exporter, FAKE_MODE, (void *)(uintptr_t)mode))
+		diag("mode %d: %s", mode, strerror(errno));
+}
+
+static void *take_later(void *arg)
+{
+	static const struct fake_range range = { FAKE_BASE, PART };
+
+	usleep((useconds_t)(uintptr_t)arg);
+	return (void *)(uintptr_t)call(exporter, FAKE_TAKE, (void *)(uintptr_t)&range);
+}
+
+static void test_address_refusals(void)
+{
+	static const struct { enum fake_mode mode; int err; const char *what; } odd[] = {
+		{ FAKE_REFUSES, EOPNOTSUPP, "the GPU's driver refuses" },
+		{ FAKE_VERSION, EOPNOTSUPP, "a table of another version" },
+		{ FAKE_SIZE, EOPNOTSUPP, "pages of another size" },
+		{ FAKE_TAKES_IN_GET, ENODEV, "taken away before it is registered" },
+	};
+	struct snvme_mem_register with_fd = {
+		.size = sizeof(with_fd), .type = SNVME_MEM_NVIDIA, .addr = FAKE_BASE, .length = PART, .fd = 1,
+	};
+	struct snvme_info info = { .size = sizeof(info) };
+	struct fake_range range = { FAKE_BASE, 2 * PART };
+	int session = attached(), err = 0;
+	uint32_t handle, again;
+	uint64_t table[PART / PAGE];
+	unsigned int i;
+
+	is(call(session, SNVME_IOC_INFO, &info), 0, "info");
+	is(!!(info.caps & SNVME_CAP_MEM_NVIDIA), 1, "the module has it");
+	is(call(session, SNVME_IOC_MEM_REGISTER, &with_fd), EINVAL, "with a descriptor");
+	is(register_addr(session, FAKE_BASE + PAGE, PART, NULL, &handle), EINVAL, "amid a page of 64 KiB");
+	is(register_addr(session, FAKE_BASE, PART + PAGE, NULL, &handle), EINVAL, "part of one");
+	is(register_addr(session, FAKE_BASE, 0, NULL, &handle), EINVAL, "nothing");
+	is(register_addr(session, -FAKE_PAGE, 2 * FAKE_PAGE, NULL, &handle), EINVAL, "beyond all addresses");
+	is(register_addr(session, FAKE_PAGE, PART, NULL, &handle), EINVAL, "no memory of the GPU's");
+	for (i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
+		fake_mode(odd[i].mode);
+		is(register_addr(session, FAKE_BASE, PART, NULL, &handle), odd[i].err, "%s", odd[i].what);
+	}
+	fake_mode(FAKE_GIVES);
+	is(queue_works(session), 0, "none of that was registered");
+	is(register_addr(session, FAKE_BASE, PART, table, &handle), 0, "registered");
+	is(register_addr(session, FAKE_BASE + PART, FAKE_PAGE, NULL, &again), 0, "and a page beside it");
+	is(call(exporter, FAKE_TAKE, &range), 0, "both taken away with no queue there");
+	is(queue_works(session), ECONNABORTED, "no queue before it is given back");
+	is(release(session, SNVME_IOC_MEM_UNREGISTER, handle), 0, "given back after that");
+	is(queue_works(session), ECONNABORTED, "nor before the page is");
+	is(release(session, SNVME_IOC_MEM_UNREGISTER, again), 0, "and the page");
+	is(queue_works(session), 0, "a queue");
+	is(register_addr(session, FAKE_BASE, PART, table, &handle), 0, "registered again");
+	fake_mode(FAKE_TAKES_IN_PUT);
+	is(release(session, SNVME_IOC_MEM_UNREGISTER, handle), 0, "taken away while it is given back");
+	fake_mode(FAKE_GIVES);
+	is(queue_works(session), 0, "a queue");
+	for (i = 0; i < 200 && !err; i++) {
+		pthread_t id;
+		void *took = NULL;
+
+		err = register_addr(session, FAKE_BASE, PART, NULL, &handle);
+		if (err || pthread_create(&id, NULL, take_later, (void *)(uintptr_t)(i % 20 * 20)))
+			break;
+		usleep(i / 20 * 40);
+		err = release(session, SNVME_IOC_MEM_UNREGISTER, handle);
+		pthread_join(id, &took);
+		err = err ? err : took ? EBUSY : queue_works(session);
+	}
+	is(err ? 0 : i, 200, "taken away and given back at the same time");
+	is(register_addr(session, FAKE_BASE, PART, table, &handle), 0, "registered at the session's end");
 	close(session);
 }
 
@@ -444,7 +571,7 @@ static void test_revoke(enum use use)
 		usleep(100);
 	pfd = (struct pollfd){ .fd = q.session, .events = POLLIN };
 	is(poll(&pfd, 1, 0), 0, "nothing has happened yet");
-	ret = call(exporter, BAR_REVOKE, (void *)(uintptr_t)q.part[use].fd);
+	ret = take_away_part(&q.part[use]);
 	/* From here on the controller stores nothing there; the thread does, where it is what it fills. */
 	if (use == RING_CQ || use == DATA)
 		memset(q.part[use].va, 0x77, PART);
@@ -466,7 +593,8 @@ static void test_revoke(enum use use)
 	is(ret, ECONNABORTED, "no queue before it is unregistered");
 	/* Other memory in its place, and it goes on. */
 	is(release(q.session, SNVME_IOC_MEM_UNREGISTER, q.part[use].handle), 0, "unregistered");
-	close(q.part[use].fd);
+	if (q.part[use].fd >= 0)
+		close(q.part[use].fd);
 	is(part_make(q.session, &q.part[use], use, true), 0, "exported anew");
 	ret = queues_make(&q);
 	is(ret, 0, "queues made anew");
@@ -504,7 +632,7 @@ static void test_revoke_in_reset(unsigned int rounds)
 			_exit(write(fd, "1", 1) != 1);
 		}
 		usleep(i * 3000);
-		ret = call(exporter, BAR_REVOKE, (void *)(uintptr_t)q.part[DATA].fd);
+		ret = take_away_part(&q.part[DATA]);
 		memset(q.part[DATA].va, 0x77, PART);
 		pthread_join(id, NULL);
 		waitpid(pid, NULL, 0);
@@ -567,11 +695,13 @@ static int hold(void)
 static int reach(void)
 {
 	static uint64_t table[PART / PAGE];
-	int session = attached(), fd = export_bar(0, PART, 0), err;
+	int session = attached(), fd = by_address ? dup(exporter) : export_bar(0, PART, 0), err;
 	struct pair q;
 	uint32_t handle;
 
-	err = session < 0 || fd < 0 ? EBADF : register_fd(session, fd, PART, table, &handle);
+	err = session < 0 || fd < 0 ? EBADF :
+	      by_address ? register_addr(session, FAKE_BASE, PART, table, &handle) :
+			   register_fd(session, fd, PART, table, &handle);
 	if (err) {
 		puts(strerror(err));
 		return 0;
@@ -620,7 +750,7 @@ static int take_away(int seconds)
 		if (pthread_create(&id, NULL, read_on, &b))
 			return 1;
 		usleep((useconds_t)rand() % 50000);
-		if (call(exporter, BAR_REVOKE, (void *)(uintptr_t)q.part[use].fd))
+		if (take_away_part(&q.part[use]))
 			return 1;
 		if (use == RING_CQ || use == DATA)
 			memset(q.part[use].va, 0x77, PART);
@@ -639,15 +769,18 @@ int main(int argc, char **argv)
 {
 	int fd;
 
+	by_address = argc > 1 && !strcmp(argv[1], "nvidia");
+	argc -= by_address;
+	argv += by_address;
 	if (argc < 4)
 		return 2;
 	device = argv[1];
 	disk = argv[2];
 	fd = open(argv[3], O_RDWR | O_SYNC);
 	bar = mmap(NULL, PARTS * PART, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	exporter = open("/dev/bar_dmabuf", O_RDWR);
+	exporter = open(by_address ? "/dev/fake_nvidia" : "/dev/bar_dmabuf", O_RDWR);
 	if (bar == MAP_FAILED || exporter < 0) {
-		printf("Bail out! %s or /dev/bar_dmabuf: %s\n", argv[3], strerror(errno));
+		printf("Bail out! %s or its exporter: %s\n", argv[3], strerror(errno));
 		return 1;
 	}
 	if (argc > 4 && !strcmp(argv[4], "reach"))
@@ -656,9 +789,13 @@ int main(int argc, char **argv)
 		return take_away(atoi(argv[5]));
 	if (argc > 4)
 		return hold();
-	test_refusals();
+	if (by_address)
+		test_address_refusals();
+	else
+		test_refusals();
 	test_places();
-	test_static();
+	if (!by_address)
+		test_static();
 	for (enum use use = RING_SQ; use <= DATA; use++)
 		test_revoke(use);
 	test_revoke_in_reset(10);

@@ -26,6 +26,7 @@
 #define SNVME_CAP_MEM_KERNEL	(1ULL << 1)	/* SNVME_MEM_KERNEL */
 #define SNVME_CAP_MEM_DMABUF	(1ULL << 2)	/* SNVME_MEM_DMABUF */
 #define SNVME_CAP_EVENTS	(1ULL << 3)	/* poll(2) */
+#define SNVME_CAP_MEM_NVIDIA	(1ULL << 4)	/* SNVME_MEM_NVIDIA: only if the module was built with it */
 
 /* snvme_info.ctrl_flags */
 #define SNVME_CTRL_ATTACHED	(1U << 0)	/* the fields below caps are valid */
@@ -115,13 +116,15 @@ struct snvme_attach {
 #define SNVME_MEM_USER		1	/* pages of this process, pinned */
 #define SNVME_MEM_KERNEL	2	/* physically contiguous pages from the module, mapped by mmap */
 #define SNVME_MEM_DMABUF	3	/* a dma-buf's: another device's memory */
+#define SNVME_MEM_NVIDIA	4	/* an NVIDIA GPU's by its address, where that is no dma-buf */
 
 /**
  * struct snvme_mem_register - SNVME_IOC_MEM_REGISTER: make memory reachable by the controller
  * @size: sizeof(struct snvme_mem_register)
  * @type: SNVME_MEM_*
- * @addr: USER: page-aligned address; else zero
- * @length: in bytes, a multiple of the page size; KERNEL: at most 4 MiB
+ * @addr: USER: page-aligned address; NVIDIA: the GPU's address of it in this process, a multiple of
+ *	64 KiB; else zero
+ * @length: in bytes, a multiple of the page size; KERNEL: at most 4 MiB; NVIDIA: a multiple of 64 KiB
  * @fd: DMABUF: its descriptor; else zero
  * @flags: zero
  * @table: address of @table_entries __u64, filled with the DMA address of each page, or zero
@@ -132,14 +135,15 @@ struct snvme_attach {
  * @reserved: zero
  *
  * USER and KERNEL are charged to RLIMIT_MEMLOCK. DMABUF takes the first @length bytes. When its exporter
- * moves that memory or takes it away, all queues of the session are deleted before it does, their
- * state words say SNVME_STATE_REVOKED, and the memory can only be unregistered; before that, no queue
- * is made.
+ * moves that memory or takes it away, or the GPU's driver takes back NVIDIA memory, all queues of the
+ * session are deleted before it does, their state words say SNVME_STATE_REVOKED, and the memory can only
+ * be unregistered; before that, no queue is made. NVIDIA memory is contiguous in DMA addresses within
+ * each 64 KiB.
  *
  * Errors: -EINVAL, -EFAULT, -ENOMEM, -ENOSPC (@table too small, or too many registrations), -EBADF (no
  * descriptor), -EOPNOTSUPP (memory type, memory that this device could reach only through bounce
- * buffers, or an exporter that does not give it to this device: the log says why), -EREMOTEIO (DMABUF:
- * no path leads from this controller to that device's memory: the log says why), -ENODEV (not
+ * buffers, or an exporter that does not give it to this device: the log says why), -EREMOTEIO (DMABUF,
+ * NVIDIA: no path leads from this controller to that device's memory: the log says why), -ENODEV (not
  * attached, the controller is gone, or the memory is).
  */
 struct snvme_mem_register {
@@ -184,8 +188,8 @@ struct snvme_mem_register {
  * @epoch: out: the controller's epoch that the queue belongs to
  * @reserved: zero
  *
- * The kernel clears the ring before the controller learns of it, unless it lies in SNVME_MEM_DMABUF
- * memory: there the owner has cleared it. Errors: -EINVAL, -ENOENT (no such
+ * The kernel clears the ring before the controller learns of it, unless it lies in SNVME_MEM_DMABUF or
+ * SNVME_MEM_NVIDIA memory: there the owner has cleared it. Errors: -EINVAL, -ENOENT (no such
  * @mem or @cq), -ENOSPC (no spare queue identifier), -EAGAIN (the controller is being reset),
  * -ESTALE (@cq died in a reset, or was revoked), -ECONNABORTED (memory of the session was taken away, and
  * is still registered), -EIO (the controller refused; the log has the status), -ENODEV.
