@@ -63,6 +63,8 @@ struct pair {
 	uint32_t cq_handle;
 	struct snv_sq sq;
 	struct snv_cq cq;
+	void *page[16];		/* that it has mapped: each keeps the session open */
+	unsigned int pages;
 };
 
 static int call(int fd, unsigned long cmd, void *arg)
@@ -194,9 +196,15 @@ static uint64_t wrong(const struct part *p, uint64_t at, uint64_t length, uint64
 	return n;
 }
 
-static void *map_page(int session, uint64_t offset, int prot)
+static char *map_page(struct pair *q, uint64_t offset, int prot)
 {
-	return mmap(NULL, PAGE, prot, MAP_SHARED, session, (off_t)offset);
+	void *va = mmap(NULL, PAGE, prot, MAP_SHARED, q->session, (off_t)offset);
+
+	if (va == MAP_FAILED || q->pages == sizeof(q->page) / sizeof(q->page[0])) {
+		printf("Bail out! a page of the session: %s\n", strerror(errno));
+		exit(1);
+	}
+	return q->page[q->pages++] = va;
 }
 
 static int queue_make(struct pair *q, uint32_t type, const struct part *part, uint32_t cq,
@@ -212,14 +220,14 @@ static int queue_make(struct pair *q, uint32_t type, const struct part *part, ui
 	err = call(q->session, SNVME_IOC_QUEUE_CREATE, arg);
 	if (err)
 		return err;
-	db->mmio = (__u32 *)((char *)map_page(q->session, arg->db_mmap_offset, PROT_READ | PROT_WRITE) +
+	db->mmio = (__u32 *)(map_page(q, arg->db_mmap_offset, PROT_READ | PROT_WRITE) +
 			     arg->db_offset);
 	db->shadow = NULL;
 	db->eventidx = NULL;
 	if (arg->shadow_mmap_offset) {
-		db->shadow = (__u32 *)((char *)map_page(q->session, arg->shadow_mmap_offset,
+		db->shadow = (__u32 *)(map_page(q, arg->shadow_mmap_offset,
 				PROT_READ | PROT_WRITE) + arg->shadow_offset);
-		db->eventidx = (__u32 *)((char *)map_page(q->session, arg->eventidx_mmap_offset,
+		db->eventidx = (__u32 *)(map_page(q, arg->eventidx_mmap_offset,
 				PROT_READ | PROT_WRITE) + arg->shadow_offset);
 	}
 	return 0;
@@ -227,7 +235,7 @@ static int queue_make(struct pair *q, uint32_t type, const struct part *part, ui
 
 static int queues_make(struct pair *q)
 {
-	const char *state = map_page(q->session, SNVME_MMAP_STATE, PROT_READ);
+	const char *state = map_page(q, SNVME_MMAP_STATE, PROT_READ);
 	struct snvme_queue_create arg;
 	struct snv_db db;
 	int err = queue_make(q, SNVME_QUEUE_CQ, &q->part[RING_CQ], 0, &arg, &db);
@@ -262,17 +270,25 @@ static int pair_make(struct pair *q, unsigned int far)
 	return err ? err : queues_make(q);
 }
 
+static void pair_close(struct pair *q)
+{
+	while (q->pages)
+		munmap(q->page[--q->pages], PAGE);
+	for (unsigned int i = 0; i < PARTS; i++)
+		if (q->part[i].fd >= 0)
+			close(q->part[i].fd);
+	if (q->session >= 0)
+		close(q->session);
+}
+
 static int pair_end(struct pair *q)
 {
 	int err = release(q->session, SNVME_IOC_QUEUE_DESTROY, q->sq_handle);
 
 	err = err ? err : release(q->session, SNVME_IOC_QUEUE_DESTROY, q->cq_handle);
-	for (unsigned int i = 0; i < PARTS; i++) {
+	for (unsigned int i = 0; i < PARTS; i++)
 		err = err ? err : release(q->session, SNVME_IOC_MEM_UNREGISTER, q->part[i].handle);
-		if (q->part[i].fd >= 0)
-			close(q->part[i].fd);
-	}
-	close(q->session);
+	pair_close(q);
 	return err;
 }
 
@@ -739,11 +755,7 @@ static int take_away(int seconds)
 				printf("%s\n", strerror(err));
 				return 1;
 			}
-			for (unsigned int i = 0; i < PARTS; i++)
-				if (q.part[i].fd >= 0)
-					close(q.part[i].fd);
-			if (q.session >= 0)
-				close(q.session);
+			pair_close(&q);
 			usleep(100000);
 			continue;
 		}

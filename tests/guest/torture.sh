@@ -64,7 +64,8 @@ while [ $SECONDS -lt $end ]; do
 done
 wait_live "$name"
 wait "$p2p"
-is "memory is taken away: $(tail -n 1 /run/p2p.log)" "$?" 0
+code=$?
+is "memory is taken away: $(tail -n 1 /run/p2p.log)" "$code" 0
 total=0 lives=0 errors=0 mismatches=0
 for i in 0 1 2; do
 	steady=${owners[i]} steady_out=${outs[i]}
