@@ -326,6 +326,9 @@ static int reap(struct pair *q)
 		if (time(NULL) > end)
 			return -2;
 	}
+	/* What lies in a dead queue's ring is not to be believed: its memory may be another's by now. */
+	if (*(volatile const __u32 *)q->sq.state != SNVME_STATE_LIVE)
+		return -1;
 	dw2 = snv_le32_get(cqe->dw2);
 	snv_sq_fetched(&q->sq, dw2 & 0xffff);
 	snv_cq_advance(&q->cq);
