@@ -226,14 +226,17 @@ $(B)/guest/%: tests/guest/%.c $(HDRS) $(wildcard tests/*.h tests/kernel/*.h) $(B
 	$(Q)$(CC) $(CPPFLAGS) $(STRICT) -Itests -Itests/kernel $(CFLAGS) -o $@ $< $(B)/libsnvme.a $(LIB_LIBS)
 
 # A guest test is run on each kernel, with the IOMMU off and enforcing: a line of prove's for each. Those
-# that take long and are not about either run once on each of Debian's kernels, with it enforcing.
-# What only the debug kernel can do, it does alone.
-GUEST_TESTS := venue abi tool reset kill p2p nvidia faults rogue
-GUEST_LONG := namespaces fuzz_ioctl torture
+# that take long and are not about either run with it enforcing only. The 6.1 driver itself loses commands in
+# resets that come thick and fast (see faults.sh): not there. Some things only the debug kernel can do.
+GUEST_TESTS := venue abi tool reset kill p2p rogue nvidia
+GUEST_LONG := namespaces fuzz_ioctl
+GUEST_NEWER := faults
+GUEST_NEWER_LONG := torture
 GUEST_DEBUG := failures
+guest_tests = $(GUEST_TESTS) $(if $(filter on debug,$(2) $(1)),$(GUEST_LONG)) $(if $(filter 6.1,$(1)),,$(GUEST_NEWER) \
+	$(if $(filter on debug,$(2) $(1)),$(GUEST_NEWER_LONG))) $(if $(filter debug,$(1)),$(GUEST_DEBUG))
 GUEST_RUNS = $(foreach k,$(or $(KERNEL),$(SERIES)),$(foreach i,$(or $(IOMMU),off on),\
-	$(patsubst %,$(B)/guest-tests/linux-$(k)-iommu-$(i)-%,$(GUEST_TESTS) \
-		$(if $(filter on debug,$(i) $(k)),$(GUEST_LONG)) $(if $(filter debug,$(k)),$(GUEST_DEBUG)))))
+	$(patsubst %,$(B)/guest-tests/linux-$(k)-iommu-$(i)-%,$(call guest_tests,$(k),$(i)))))
 
 define guest_test_rule
 $(B)/guest-tests/linux-$(1)-iommu-$(2)-%: Makefile

@@ -36,8 +36,14 @@ try "load the module" load_snvme || done_testing
 try "load the exporter" insmod "/lib/modules/$(uname -r)/bar_dmabuf.ko" || done_testing
 before=$(pins)
 
+# The 6.1 driver starts its queues, after a reset, before it turns shadow doorbells on again: QEMU's controller
+# then never sees a second command that was cut off. That one times out, half a minute later; with a
+# shorter time it would do so in the middle of the next reset, and the driver would give up the disk.
+loses=
+[[ $(uname -r) != 6.1.* ]] || loses="the 6.1 driver loses commands after a reset"
+
 # Two seconds for a command of the driver's, which is set when it takes a disk.
-echo 2 >/sys/module/nvme_core/parameters/io_timeout
+[ -n "$loses" ] || echo 2 >/sys/module/nvme_core/parameters/io_timeout
 echo "$pci" >/sys/bus/pci/drivers/nvme/unbind
 echo "$pci" >/sys/bus/pci/drivers/nvme/bind
 name=$(ctrl_of test)
@@ -74,26 +80,34 @@ slow_until_reset() {
 	sleep 1
 }
 
-steady_start "/dev/$name" 400 "$region" "$length" 2
-slow_until_reset
-lived "resets by the driver's own timeouts" 1
-try "the driver said so" sh -c "dmesg | grep -q 'nvme.*timeout.*reset'"
+timeouts() {
+	steady_start "/dev/$name" 400 "$region" "$length" 2
+	slow_until_reset
+	lived "resets by the driver's own timeouts" 1
+	try "the driver said so" sh -c "dmesg | grep -q 'nvme.*timeout.*reset'"
 
-# The memory of another device, in which a completion queue lies, stops answering: QEMU's controller takes
-# that for a failure of its own (CSTS.CFS), which the driver finds with its next timeout.
-steady_start "/dev/$name" 400 "$region" "$length" 8
-exec {out}< <(exec p2p "/dev/$name" "/dev/$disk" "$bar/resource2" hold)
-holder=$!
-read -r -t 60 line <&"$out"
-is "a process has its queues in a BAR" "$line" started
-printf '\0' | dd of="$bar/config" bs=1 seek=4 conv=notrunc 2>/dev/null
-sleep 1
-slow_until_reset
-wait "$holder"
-is "it is told of the reset" "$?" 2
-printf '\7' | dd of="$bar/config" bs=1 seek=4 conv=notrunc 2>/dev/null
-lived "a controller that has failed" 1
-try "the driver saw CSTS.CFS" sh -c "dmesg | grep -q 'nvme.*will reset: CSTS=0x[23]'"
+	# The memory of another device, in which a completion queue lies, stops answering: QEMU's controller takes
+	# that for a failure of its own (CSTS.CFS), which the driver finds with its next timeout.
+	steady_start "/dev/$name" 400 "$region" "$length" 8
+	exec {out}< <(exec p2p "/dev/$name" "/dev/$disk" "$bar/resource2" hold)
+	holder=$!
+	read -r -t 60 line <&"$out"
+	is "a process has its queues in a BAR" "$line" started
+	printf '\0' | dd of="$bar/config" bs=1 seek=4 conv=notrunc 2>/dev/null
+	sleep 1
+	slow_until_reset
+	wait "$holder"
+	is "it is told of the reset" "$?" 2
+	printf '\7' | dd of="$bar/config" bs=1 seek=4 conv=notrunc 2>/dev/null
+	lived "a controller that has failed" 1
+	try "the driver saw CSTS.CFS" sh -c "dmesg | grep -q 'nvme.*will reset: CSTS=0x[23]'"
+}
+
+if [ -n "$loses" ]; then
+	skip "the driver's own timeouts, and CSTS.CFS, which it finds by them" "$loses"
+else
+	timeouts
+fi
 
 # --- CPUs ---
 
@@ -126,8 +140,9 @@ try "fsck" e2fsck -fn "/dev/${disk}p1"
 # --- the disk is pulled out, and put back ---
 
 steady_start "/dev/$name" 400 "$region" "$length" 5
-monitor "device_del nvme-test"
-for _ in $(seq 300); do
+# A guest that is just back from its sleep may not hear of it the first time.
+for tries in $(seq 300); do
+	[ $((tries % 100)) -ne 1 ] || monitor "device_del nvme-test"
 	[ -e "/sys/bus/pci/devices/$pci" ] || break
 	sleep 0.1
 done

@@ -133,6 +133,8 @@ monitor() {
 	local port reply
 
 	exec {port}<>/dev/ttyS2
+	# Its greeting, and the prompt of the command before, are not the answer to this one.
+	while read -r -t 0.3 -n 256 <&"$port"; do :; done
 	echo "$1" >&"$port"
 	while read -r -t 10 -d ')' reply <&"$port" && [[ $reply != *'(qemu' ]]; do :; done
 	exec {port}<&-
