@@ -24,6 +24,7 @@ static const struct {
 	FUNCTION(GetErrorString, "cuGetErrorString"),
 	FUNCTION(DeviceGet, "cuDeviceGet"),
 	FUNCTION(DeviceGetAttribute, "cuDeviceGetAttribute"),
+	FUNCTION(DeviceGetPCIBusId, "cuDeviceGetPCIBusId"),
 	FUNCTION(DevicePrimaryCtxRetain, "cuDevicePrimaryCtxRetain"),
 	FUNCTION(DevicePrimaryCtxRelease, "cuDevicePrimaryCtxRelease_v2"),
 	FUNCTION(CtxPushCurrent, "cuCtxPushCurrent_v2"),
@@ -150,6 +151,28 @@ const struct snvme_cuda *snvme_cuda_open(char *why, size_t size)
 	return NULL;
 }
 
+unsigned long long snvme_cuda_window(const struct snvme_cuda *cu, int device)
+{
+	unsigned long long begin, end, largest = 0;
+	char name[32], path[80];
+	unsigned int domain, bus, slot;
+	FILE *f;
+
+	if (cu->DeviceGetPCIBusId(name, sizeof(name), device) ||
+	    sscanf(name, "%x:%x:%x", &domain, &bus, &slot) != 3)
+		return 0;
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%04x:%02x:%02x.0/resource", domain, bus, slot);
+	f = fopen(path, "r");
+	if (!f)
+		return 0;
+	/* A line for each BAR: begin, end, flags. Which of them is the memory's differs; it is the largest. */
+	while (fscanf(f, "%llx %llx %*x", &begin, &end) == 2)
+		if (end > begin && end - begin + 1 > largest)
+			largest = end - begin + 1;
+	fclose(f);
+	return largest;
+}
+
 int snvme_cuda_export(const struct snvme_cuda *cu, int device, snv_cu_ptr ptr, size_t length, int *fd,
 		      char *why, size_t size)
 {
@@ -165,8 +188,9 @@ int snvme_cuda_export(const struct snvme_cuda *cu, int device, snv_cu_ptr ptr, s
 	ret = cu->MemGetHandleForAddressRange(fd, ptr, length, SNV_CU_HANDLE_DMA_BUF, 0);
 	if (ret) {
 		cu->GetErrorString(ret, &text);
-		snvme_why(why, size, 0, "GPU %d: the NVIDIA driver does not export this memory as dma-buf: %s",
-			device, text);
+		snvme_why(why, size, 0, "GPU %d: the NVIDIA driver does not export this memory as dma-buf: %s (%zu KiB, of a "
+			"GPU that shows %llu MiB in its BAR)", device, text, length >> 10,
+			snvme_cuda_window(cu, device) >> 20);
 		return -EOPNOTSUPP;
 	}
 	return 0;

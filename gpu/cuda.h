@@ -53,6 +53,7 @@ struct snvme_cuda {
 	snv_cu_result (*GetErrorString)(snv_cu_result err, const char **text);
 	snv_cu_result (*DeviceGet)(int *device, int ordinal);
 	snv_cu_result (*DeviceGetAttribute)(int *value, int attribute, int device);
+	snv_cu_result (*DeviceGetPCIBusId)(char *name, int length, int device);
 	snv_cu_result (*DevicePrimaryCtxRetain)(struct CUctx_st **ctx, int device);
 	snv_cu_result (*DevicePrimaryCtxRelease)(int device);
 	snv_cu_result (*CtxPushCurrent)(struct CUctx_st *ctx);
@@ -119,5 +120,14 @@ const struct snvme_cuda *snvme_cuda_open(char *why, size_t size);
  */
 int snvme_cuda_export(const struct snvme_cuda *cu, int device, snv_cu_ptr ptr, size_t length, int *fd,
 		      char *why, size_t size);
+
+/**
+ * snvme_cuda_window() - how much of a GPU's memory others can reach at a time
+ * @cu: the driver
+ * @device: CUDA ordinal
+ *
+ * Return: the size of the BAR that shows its memory, bytes; 0: not known.
+ */
+unsigned long long snvme_cuda_window(const struct snvme_cuda *cu, int device);
 
 #endif /* SNVME_CUDA_H */

@@ -223,10 +223,13 @@ static int far_reach(const struct snvme_gpu_set *set, struct snvme_ctrl *ctrl, u
 	map->addr = (const __u64 *)*table;
 	if (fd >= 0)
 		close(fd);
-	if (ret)
+	if (ret == -ENOMEM && fd >= 0)
+		snvme_why(why, size, ret, "%zu KiB of the GPU's memory, which shows %llu MiB in its BAR: %s", length >> 10,
+		       snvme_cuda_window(set->cu, set->device) >> 20, snvme_strerror(ret));
+	else if (ret)
 		snvme_why(why, size, ret, "this controller does not reach memory of the GPU: %s",
 		       ret == -EOPNOTSUPP && fd >= 0 ?
-		       "no way between the two, or a module without dma-buf (the kernel's log says which)" :
+		       "a module without dma-buf, or an exporter that refuses (the kernel's log says which)" :
 		       snvme_strerror(ret));
 	return ret;
 }

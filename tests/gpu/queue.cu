@@ -343,6 +343,8 @@ static void test_export(void)
 	int fd = -1, ret;
 
 	ok(cu != NULL, "the driver is there%s%s", *why ? ": " : "", why);
+	/* 16 MiB are the BAR of the registers, 256 the smallest of the memory. */
+	ok(snvme_cuda_window(cu, 0) >= 256U << 20, "its BAR shows %llu MiB", snvme_cuda_window(cu, 0) >> 20);
 	rig_cuda(cudaMalloc(&ptr, 2 * length), "memory");
 	ret = snvme_cuda_export(cu, 0, (snv_cu_ptr)ptr + 65536, length, &fd, why, sizeof(why));
 	if (!is(ret, 0, "a part of an allocation is a dma-buf"))
@@ -354,6 +356,7 @@ static void test_export(void)
 	   "not from amid a page: %s", why);
 	is(snvme_cuda_export(cu, 0, (snv_cu_ptr)ptr, 4 * length, &fd, why, sizeof(why)), -EOPNOTSUPP,
 	   "not past its end: %s", why);
+	ok(strstr(why, "BAR") != NULL, "with what there is to reach");
 	cudaFree(ptr);
 
 	prop.type = CU_MEM_ALLOCATION_TYPE_PINNED;

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
 #include <unistd.h>
 
@@ -377,6 +378,13 @@ static void *suffer(void *arg)
 	return NULL;
 }
 
+/* Until @n commands of the first queue are before the SSD. */
+static void published(uint32_t n)
+{
+	while (__atomic_load_n(&gpu->queue[0].live->posted, __ATOMIC_ACQUIRE) >> 32 < n)
+		sched_yield();
+}
+
 static void test_faults(void)
 {
 	const struct snvme_gpu_opts opts = { .depth = 8, .timeout_ms = 300 };
@@ -421,7 +429,7 @@ static void test_faults(void)
 		v[i] = (struct victim){ .mem = mem, .lba = 100 };
 		must(-pthread_create(&v[i].id, NULL, suffer, &v[i]), "thread");
 	}
-	usleep(20000);
+	published(2);
 	is(snvme_reset(ctrl[0]), 0, "a reset while two wait");
 	for (int i = 0; i < 2; i++) {
 		pthread_join(v[i].id, NULL);
@@ -430,6 +438,23 @@ static void test_faults(void)
 	is(snvme_gpu_read(gpu, mem, 0, 1, 1), -ECONNRESET, "who comes now is told");
 	is(snvme_gpu_renew(set), 0, "made anew");
 	is(snvme_gpu_read(gpu, mem, 0, 100, 1), 0, "it lives");
+	close_set();
+
+	/* An exporter takes memory away: snvme.ko says so in the queue's state word. */
+	open_set(with_fault("\"action\": \"hang\", \"count\": 2"), 1,
+		 (struct snvme_gpu_opts){ .depth = 4 });
+	mem = register_mem(buf, 8192);
+	for (int i = 0; i < 2; i++) {
+		v[i] = (struct victim){ .mem = mem, .lba = 100 };
+		must(-pthread_create(&v[i].id, NULL, suffer, &v[i]), "thread");
+	}
+	published(2);
+	SNV_STORE_RELEASE((uint32_t *)(uintptr_t)gpu->queue[0].state, SNVME_STATE_REVOKED);
+	for (int i = 0; i < 2; i++) {
+		pthread_join(v[i].id, NULL);
+		is(v[i].ret, -ECONNABORTED, "who waited is told that memory was taken away");
+	}
+	is(snvme_gpu_read(gpu, mem, 0, 1, 1), -ECONNABORTED, "who comes now is told");
 	close_set();
 
 	/* Who holds the identifiers learns of a reset, and keeps them: so does who has none. */
