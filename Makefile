@@ -172,16 +172,18 @@ NVCC_FLAGS := -O3 -std=c++17 -arch=$(GPU_ARCH) -lineinfo -Xcompiler -Wall -Itest
 GPU_LIBS := -Xcompiler -pthread $(LIB_LIBS)
 GPU_DEPS := $(HDRS) $(wildcard tests/*.h tests/gpu/*.h vssd/gpu/*.h)
 
-$(B)/gpu/ssd.o: vssd/gpu/ssd.cu $(GPU_DEPS)
+SSD_OBJ := $(B)/gpu/ssd.o $(B)/gpu/kernel.o
+
+$(SSD_OBJ): $(B)/gpu/%.o: vssd/gpu/%.cu $(GPU_DEPS)
 	@mkdir -p $(@D)
 	$(Q)$(NVCC) $(CPPFLAGS) $(NVCC_FLAGS) -c -o $@ $<
 
-$(B)/gpu/%: tests/gpu/%.cu $(GPU_DEPS) $(B)/gpu/ssd.o $(B)/libsnvme.a
-	$(Q)$(NVCC) $(CPPFLAGS) $(NVCC_FLAGS) -o $@ $< $(B)/gpu/ssd.o $(B)/libsnvme.a $(GPU_LIBS) \
+$(B)/gpu/%: tests/gpu/%.cu $(GPU_DEPS) $(SSD_OBJ) $(B)/libsnvme.a
+	$(Q)$(NVCC) $(CPPFLAGS) $(NVCC_FLAGS) -o $@ $< $(SSD_OBJ) $(B)/libsnvme.a $(GPU_LIBS) \
 		-L$(dir $(NVCC))../lib64/stubs -lcuda
 
-$(B)/bench-gpu: bench/gpu.cu $(GPU_DEPS) $(B)/gpu/ssd.o $(B)/libsnvme.a
-	$(Q)$(NVCC) $(CPPFLAGS) $(NVCC_FLAGS) -Itests/gpu -o $@ $< $(B)/gpu/ssd.o $(B)/libsnvme.a $(GPU_LIBS)
+$(B)/bench-gpu: bench/gpu.cu $(GPU_DEPS) $(SSD_OBJ) $(B)/libsnvme.a
+	$(Q)$(NVCC) $(CPPFLAGS) $(NVCC_FLAGS) -Itests/gpu -o $@ $< $(SSD_OBJ) $(B)/libsnvme.a $(GPU_LIBS)
 
 $(B)/examples/%: examples/%.cu examples/gpu.h $(GPU_DEPS) $(B)/libsnvme.a
 	@mkdir -p $(@D)
@@ -227,7 +229,7 @@ $(B)/guest/%: tests/guest/%.c $(HDRS) $(wildcard tests/*.h tests/kernel/*.h) $(B
 
 # A guest test is run on each kernel, with the IOMMU off and enforcing: a line of prove's for each. Those
 # that take long and are not about either run with it enforcing only. The 6.1 driver itself loses commands in
-# resets that come thick and fast (see faults.sh): not there. Some things only the debug kernel can do.
+# resets (see faults.sh): not there. Some things only the debug kernel can do.
 GUEST_TESTS := venue abi tool reset kill p2p rogue nvidia
 GUEST_LONG := namespaces fuzz_ioctl
 GUEST_NEWER := faults

@@ -21,6 +21,7 @@
 
 #define VSSD_SPARE_COMMANDS	16	/* of a worker's pool: admin commands find one whatever I/O takes */
 #define VSSD_INLINE_SEGS	34	/* 128 KiB in pages, at any offset, and one to spare */
+#define VSSD_NO_VALUE	UINT64_MAX	/* what no doorbell says */
 #define VSSD_AERL		3	/* zero-based */
 #define VSSD_ACL		3	/* zero-based */
 #define VSSD_ELPE		63	/* zero-based */
@@ -53,6 +54,12 @@ struct vssd_ring {
 	uint32_t shift;		/* log2 of the entries in a page */
 	uint32_t entries;
 };
+
+static inline void *vssd_ring_at(const struct vssd_ring *ring, uint32_t index, uint32_t entry_shift)
+{
+	return ring->page[index >> ring->shift] +
+	       ((size_t)(index & ((1U << ring->shift) - 1)) << entry_shift);
+}
 
 enum vssd_cmd_state {
 	VSSD_CMD_FREE,
@@ -136,7 +143,7 @@ struct vssd_cq {
 	uint32_t head;			/* last valid head seen */
 	uint32_t tail;
 	uint32_t reserved;		/* slots promised to commands being carried out */
-	uint64_t bad;			/* invalid doorbell value reported last, or ~0 */
+	uint64_t bad;			/* invalid doorbell value reported last, or VSSD_NO_VALUE */
 	uint16_t qid;
 	uint16_t phase;
 	uint16_t vector;
@@ -532,7 +539,7 @@ void *vssd_translate_data(struct vssd_ctrl *ctrl, uint64_t addr, size_t *length)
 /* Translations that workers remember are void. Stopped. */
 void vssd_forget(struct vssd *v);
 
-/* ---- queue.c: doorbells, fetch, arbitration, completions, interrupts --------------------------- */
+/* ---- ring.c: queues made and freed ------------------------------------------------------------ */
 
 /* Create and free queues, without asking whether they may exist. Stopped. @addr: PRP1. */
 int vssd_cq_create(struct vssd_ctrl *ctrl, uint16_t qid, uint32_t entries, uint64_t addr,
@@ -542,6 +549,13 @@ int vssd_sq_create(struct vssd_ctrl *ctrl, uint16_t qid, uint32_t entries, uint6
 /* Its commands in flight are over: none. */
 void vssd_sq_free(struct vssd_sq *sq);
 void vssd_cq_free(struct vssd_cq *cq);
+/* Unmap: does a ring of @ctrl lie in there? */
+bool vssd_ring_in(const struct vssd_ring *ring, const void *va, size_t length);
+/* Doorbell Buffer Config: from now on (or, with NULL, no more) tails and heads are in memory. */
+void vssd_dbbuf_set(struct vssd_ctrl *ctrl, char *shadow, char *eventidx);
+
+/* ---- queue.c: doorbells, fetch, arbitration, completions, interrupts --------------------------- */
+
 /*
  * End or forget what @sq has in flight, but for transfers with media. @status: of their
  * completions, or < 0 to post none. Stopped. Returns how many are left.
@@ -549,10 +563,6 @@ void vssd_cq_free(struct vssd_cq *cq);
 uint32_t vssd_sq_drain(struct vssd_sq *sq, int status);
 /* Find a command in flight of @sq by CID, or NULL. Stopped. */
 struct vssd_cmd *vssd_sq_find(struct vssd_sq *sq, uint16_t cid);
-/* Unmap: does a ring of @ctrl lie in there? */
-bool vssd_ring_in(const struct vssd_ring *ring, const void *va, size_t length);
-/* Doorbell Buffer Config: from now on (or, with NULL, no more) tails and heads are in memory. */
-void vssd_dbbuf_set(struct vssd_ctrl *ctrl, char *shadow, char *eventidx);
 void vssd_irq_unmask(struct vssd_ctrl *ctrl);	/* INTMC was written: raise what waited */
 /* Post a completion that no vssd_cmd stands for (AER): false when the CQ is full. Stopped. */
 bool vssd_post_admin(struct vssd_ctrl *ctrl, uint16_t cid, uint32_t dw0, uint16_t status);
