@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -759,6 +760,24 @@ static int events_of(int s, int ms)
 	return poll(&pfd, 1, ms) > 0 ? pfd.revents : 0;
 }
 
+/* Does process @pid, which does nothing but wait, wait by now? */
+static bool asleep(pid_t pid)
+{
+	char path[64], state = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	for (int tries = 0; tries < 20000 && state != 'S'; tries++) {
+		FILE *f = fopen(path, "r");
+
+		if (!f || fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
+			state = 0;
+		if (f)
+			fclose(f);
+		sched_yield();
+	}
+	return state == 'S';
+}
+
 /* A reset is heard of by poll(2), until it was asked about: by INFO, on this session alone. */
 static void test_poll(void)
 {
@@ -778,7 +797,7 @@ static void test_poll(void)
 
 		_exit(events_of(s, 60000) == POLLIN && time(NULL) - since < 40 ? 0 : 1);
 	}
-	usleep(500000);
+	ok(asleep(sleeper), "somebody waits");
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	ok(write(fd, "1", 1) == 1, "a reset");
 	close(fd);

@@ -16,14 +16,7 @@ if [ ! -e /sys/kernel/debug/failslab ]; then
 	skip "failures of allocations" "this kernel has no fault injection"
 	done_testing
 fi
-disk=$(disk_of test)
-name=$(ctrl_of test)
-bar=$(bar_device) || { not_ok "there is a device with a BAR"; done_testing; }
-try "partition" sh -c "echo 'start=64MiB' | sfdisk -q /dev/$disk" || done_testing
-try "mkfs" mkfs.ext4 -q -F "/dev/${disk}p1" || done_testing
-try "mount" mount "/dev/${disk}p1" /mnt || done_testing
-try "load the module" load_snvme || done_testing
-try "load the exporter" insmod "/lib/modules/$(uname -r)/bar_dmabuf.ko" || done_testing
+prepare_bar
 # What is learned of the driver at the first attach takes thousands of allocations, of which one would fail.
 try "nothing fails yet" churn "/dev/$name" 5
 before=$(pins)
@@ -70,10 +63,8 @@ for kind in failslab fail_page_alloc; do
 	try "nothing fails now" churn "/dev/$name" 5
 done
 fio_stop
-is "no queue is left" "$(count "/dev/$name" used_sq) $(count "/dev/$name" used_cq)" "0 0"
-is "every pin is released" "$(pins)" "$before"
-try "umount" umount /mnt
-try "fsck" e2fsck -fn "/dev/${disk}p1"
+given_back
+intact
 try "no dma-buf is left: the exporter goes" rmmod bar_dmabuf
 try "unload the module" rmmod snvme
 done_testing

@@ -7,7 +7,8 @@
  * A model knows what each session has. judge() says from it, and from the words of
  * include/uapi/snvme/ioctl.h, what a call must return; after each call the controller must have as
  * many queues as the model. At last two processes make such calls at once on the same sessions,
- * without a model: nothing may be left of it.
+ * without a model: nothing may be left of it. All of it is one file since a field of the ABI means a line
+ * in each part: the call, its mutation, the judgement, the model.
  *
  * No doorbell is ever rung, so the controller is given no command. All memory that a call is told
  * of lies in the arena, where nothing of the program's own does: the kernel may write there,

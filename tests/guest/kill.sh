@@ -10,21 +10,14 @@ set -u
 . "${0%/*}/lib.sh"
 . "${0%/*}/load.sh"
 
-disk=$(disk_of test)
-controller=/dev/$(ctrl_of test)
-# The file system takes 512 MiB of the disk; the processes write behind it.
-behind=$((512 << 20)) length=$((256 << 20))
-
-try "load the module" load_snvme || done_testing
-try "mkfs" mkfs.ext4 -q -F "/dev/$disk" 512m || done_testing
-try "mount" mount "/dev/$disk" /mnt || done_testing
+# The file system lies behind what the processes write.
+prepare
 spare=$(count "$disk" spare_sq)
-before=$(pins)
 fio_start /mnt
 
 killed=0
 while [ "$killed" -lt 200 ]; do
-	hog_start "$controller" rw 60 "$behind" "$length" || break
+	hog_start "/dev/$name" rw 60 $((16 << 20)) $((32 << 20)) || break
 	kill -KILL "$hog"
 	hog_end
 	code=$?
@@ -34,11 +27,9 @@ done
 is "processes killed with I/O in flight" "$killed" 200
 
 fio_stop
-is "every pin is released" "$(pins)" "$before"
-is "no queue is left" "$(count "$disk" used_sq) $(count "$disk" used_cq)" "0 0"
+given_back
 is "the pool is whole" "$(count "$disk" spare_sq)" "$spare"
-try "all of it can be created" churn "$controller" 10
-try "umount" umount /mnt
-try "fsck" e2fsck -fn "/dev/$disk"
+try "all of it can be created" churn "/dev/$name" 10
+intact
 try "unload the module" rmmod snvme
 done_testing

@@ -81,38 +81,52 @@ done_testing() {
 # A script that ends otherwise has failed, whatever its last command said.
 trap '[ -n "$planned" ] || { not_ok "ends with done_testing"; exit 1; }' EXIT
 
-# ctrl_of SERIAL: the controller's name, such as nvme1. The driver probes in the background: wait.
-ctrl_of() {
-	local controller serial tries=0
+# within SECONDS COMMAND...: until the command succeeds; 1 if it has not by then.
+within() {
+	local end=$((SECONDS + $1))
 
-	until [ $((tries += 1)) -gt 300 ]; do
-		for controller in /sys/class/nvme/nvme*; do
-			read -r serial <"$controller/serial" || continue
-			if [ "$serial" = "$1" ]; then
-				echo "${controller##*/}"
-				return
-			fi
-		done
+	shift
+	until "$@"; do
+		[ $SECONDS -lt $end ] || return 1
 		sleep 0.1
+	done
+}
+
+find_ctrl() {
+	local controller serial
+
+	for controller in /sys/class/nvme/nvme*; do
+		read -r serial <"$controller/serial" || continue
+		if [ "$serial" = "$1" ]; then
+			echo "${controller##*/}"
+			return
+		fi
 	done 2>/dev/null
 	return 1
 }
 
-# disk_of SERIAL: the block device's name of its first namespace, such as nvme1n1.
-disk_of() {
-	local controller disk tries=0
+find_disk() {
+	local disk
 
-	controller=$(ctrl_of "$1") || return
-	until [ $((tries += 1)) -gt 300 ]; do
-		for disk in "/sys/class/nvme/$controller"/nvme*n*; do
-			if [ -e "$disk" ]; then
-				echo "${disk##*/}"
-				return
-			fi
-		done
-		sleep 0.1
+	for disk in "/sys/class/nvme/$1"/nvme*n*; do
+		if [ -e "$disk" ]; then
+			echo "${disk##*/}"
+			return
+		fi
 	done
 	return 1
+}
+
+# ctrl_of SERIAL: the controller's name, such as nvme1. The driver probes in the background: wait.
+ctrl_of() {
+	within 30 find_ctrl "$1"
+}
+
+# disk_of SERIAL: the block device's name of its first namespace, such as nvme1n1.
+disk_of() {
+	local controller
+
+	controller=$(ctrl_of "$1") && within 30 find_disk "$controller"
 }
 
 # bar_device: the PCI device with a BAR of memory (guest.sh --bar), switched on: its folder in sysfs.
@@ -126,6 +140,13 @@ bar_device() {
 		return
 	done
 	return 1
+}
+
+# bar_memory DEVICE on|off: does it answer? Bit 1 of the command register; 2 is its own DMA.
+bar_memory() {
+	# shellcheck disable=SC2059 # the byte is the format
+	printf "$([ "$2" = on ] && echo '\7' || echo '\0')" |
+		dd of="$1/config" bs=1 seek=4 conv=notrunc 2>/dev/null
 }
 
 # monitor COMMAND: one for QEMU's monitor; returns when it has been carried out.

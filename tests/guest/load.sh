@@ -15,6 +15,39 @@ pins() {
 		/proc/vmstat
 }
 
+# prepare: a file system on a partition of the test disk behind what owners of queues write, mounted at /mnt,
+# and the module. Sets $disk, $name (the controller's) and $before (pinned pages).
+prepare() {
+	disk=$(disk_of test)
+	name=$(ctrl_of test)
+	# Of several paths to a namespace the disk is none.
+	disk=${disk/c[0-9]n/n}
+	try "partition" sh -c "echo 'start=64MiB' | sfdisk -q /dev/$disk" || done_testing
+	try "mkfs" mkfs.ext4 -q -F "/dev/${disk}p1" || done_testing
+	try "mount" mount "/dev/${disk}p1" /mnt || done_testing
+	try "load the module" "${@:-load_snvme}" || done_testing
+	before=$(pins)
+}
+
+# prepare_bar: the same, and memory of another device as dma-bufs. Sets $bar, its folder in sysfs.
+prepare_bar() {
+	bar=$(bar_device) || { not_ok "there is a device with a BAR"; done_testing; }
+	prepare
+	try "load the exporter" insmod "/lib/modules/$(uname -r)/bar_dmabuf.ko" || done_testing
+}
+
+# given_back: results: the queues and pages of owners that have ended.
+given_back() {
+	is "no queue is left" "$(count "/dev/$name" used_sq) $(count "/dev/$name" used_cq)" "0 0"
+	is "every pin is released" "$(pins)" "$before"
+}
+
+# intact: results: the file system that prepare made.
+intact() {
+	try "umount" umount /mnt
+	try "fsck" e2fsck -fn "/dev/${disk}p1"
+}
+
 # fio_start DIR[:DIR] [DEPTH]: verifies files there through the kernel, pass after pass, until fio_stop.
 fio_start() {
 	local depth=${2:-16} dirs=${1//[^:]/}
@@ -47,15 +80,23 @@ fio_stop() {
 	fi
 }
 
-# hog_start ARG...: a process with commands in flight; returns once they flow. Its output goes on
-# to come from descriptor $hog_out, its number is $hog.
-hog_start() {
+# start PROGRAM ARG...: a process with commands in flight; returns once they flow. Its output goes on to come
+# from descriptor $out, its number is $pid.
+start() {
 	local line
 
-	exec {hog_out}< <(exec hog "$@" 2>&1)
-	hog=$!
-	read -r -t 60 line <&"$hog_out" || line="no answer from hog"
-	[ "$line" = started ] || { echo "# hog $*: $line"; return 1; }
+	exec {out}< <(exec "$@" 2>&1)
+	pid=$!
+	read -r -t 60 line <&"$out" || line="no answer"
+	[ "$line" = started ] || { echo "# $*: $line"; return 1; }
+}
+
+hog_start() {
+	local code=0
+
+	start hog "$@" || code=$?
+	hog=$pid hog_out=$out
+	return "$code"
 }
 
 # hog_end: waits for it; its last words in $hog_said, its exit status is ours.
@@ -70,23 +111,34 @@ hog_end() {
 
 # steady_start ARG...: an owner of a queue who lives through resets (steady.c); returns once commands flow.
 steady_start() {
-	local line
-
-	exec {steady_out}< <(exec steady "$@" 2>&1)
-	steady=$!
-	read -r -t 60 line <&"$steady_out" || line="no answer from steady"
-	[ "$line" = started ] || { echo "# steady $*: $line"; return 1; }
-}
-
-# steady_end: ends it; what it did is in $steady_said, its exit status is ours.
-steady_end() {
 	local code=0
 
-	kill -TERM "$steady" 2>/dev/null
-	steady_said=$(cat <&"$steady_out")
+	start steady "$@" || code=$?
+	steady=$pid steady_out=$out
+	return "$code"
+}
+
+# steady_again: its commands flow in another life.
+steady_again() {
+	local line
+
+	read -r -t 180 line <&"$steady_out" && [ "$line" = again ]
+}
+
+# steady_wait: its end; what it did is in $steady_said, its exit status is ours.
+steady_wait() {
+	local code=0
+
+	steady_said=$(grep -v '^again$' <&"$steady_out")
 	wait "$steady" || code=$?
 	exec {steady_out}<&-
 	return "$code"
+}
+
+# steady_end: ends it.
+steady_end() {
+	kill -TERM "$steady" 2>/dev/null
+	steady_wait
 }
 
 # steady_count WORD: the number before it in what it said.
@@ -94,12 +146,30 @@ steady_count() {
 	grep -o "[0-9]* $1" <<<"$steady_said" | cut -d ' ' -f 1
 }
 
+is_live() {
+	[ "$(cat "/sys/class/nvme/$1/state" 2>/dev/null)" = live ]
+}
+
 # wait_live CONTROLLER
 wait_live() {
-	local tries=0
+	within 60 is_live "$1"
+}
 
-	until [ "$(cat "/sys/class/nvme/$1/state" 2>/dev/null)" = live ]; do
-		[ $((tries += 1)) -le 600 ] || return 1
-		sleep 0.1
-	done
+# found_again: after the driver has taken the test disk anew; sets $name and $disk.
+found_again() {
+	name=$(ctrl_of test) && wait_live "$name" && disk=$(disk_of test) && within 30 [ -b "/dev/${disk}p1" ]
+}
+
+# written: writes that have ended on the disk, by the stock path.
+written() {
+	awk '{ print $5 }' "/sys/block/$disk/stat"
+}
+
+has_written() {
+	[ "$(written)" -gt "$1" ]
+}
+
+# goes_on: the stock path has ended writes that it had not when this was called.
+goes_on() {
+	within 60 has_written "$(written)"
 }

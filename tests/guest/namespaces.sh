@@ -11,10 +11,6 @@ set -u
 . "${0%/*}/lib.sh"
 . "${0%/*}/load.sh"
 
-# A subsystem's namespaces are /dev/nvmeXnY, whatever its controllers' paths to them are called.
-path=$(disk_of test)
-disk=${path/c[0-9]n/n}
-name=$(ctrl_of test)
 region=$((16 << 20)) length=$((4 << 20))
 
 # blocks NSID: its size in blocks, as the controller says, or nothing.
@@ -22,20 +18,14 @@ blocks() {
 	nvme id-ns "/dev/$name" -n "$1" 2>/dev/null | awk '$1 == "nsze" { print $3 }'
 }
 
-try "partition" sh -c "echo 'start=64MiB' | sfdisk -q /dev/$disk" || done_testing
-try "mkfs" mkfs.ext4 -q -F "/dev/${disk}p1" || done_testing
-try "mount" mount "/dev/${disk}p1" /mnt || done_testing
-try "load the module" load_snvme || done_testing
-before=$(pins)
+prepare
 fio_start /mnt 1
 steady_start "/dev/$name" 300 "$region" "$length" 1 1 || { not_ok "an owner"; done_testing; }
 first=$steady first_out=$steady_out
 
 steady_start "/dev/$name" 300 0 "$length" 2 2 || { not_ok "an owner on the second"; done_testing; }
 try "detach the second namespace" nvme detach-ns "/dev/$name" -n 2 -c 0
-sleep 0.5
-kill -0 "$steady" 2>/dev/null && sleep 2
-steady_end
+steady_wait
 is "who used it gets a status ($steady_said)" "$?" 1
 is "which is Invalid Namespace, or Invalid Field" "$(grep -Eo 'ended with 0x(b|2)$' <<<"$steady_said" | wc -l)" 1
 for _ in 1 2 3 4 5; do
@@ -43,9 +33,8 @@ for _ in 1 2 3 4 5; do
 	try "detach" nvme detach-ns "/dev/$name" -n 2 -c 0
 done
 try "attach" nvme attach-ns "/dev/$name" -n 2 -c 0
-steady_start "/dev/$name" 300 0 "$length" 3 2
-sleep 1
-steady_end
+steady_start "/dev/$name" 1 0 "$length" 3 2
+steady_wait
 is "it works as before ($steady_said)" "$?" 0
 
 is "blocks of 512 bytes" "$(blocks 2)" "$(printf '%#x' $((256 << 11)))"
@@ -61,10 +50,8 @@ steady=$first steady_out=$first_out
 steady_end
 is "the owner on the first noticed nothing ($steady_said)" "$?" 0
 fio_stop
-is "no queue is left" "$(count "/dev/$name" used_sq) $(count "/dev/$name" used_cq)" "0 0"
-is "every pin is released" "$(pins)" "$before"
-try "umount" umount /mnt
-try "fsck" e2fsck -fn "/dev/${disk}p1"
+given_back
+intact
 try "unload the module" rmmod snvme
 
 try "load the module" load_snvme

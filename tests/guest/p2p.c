@@ -4,6 +4,9 @@
  * the host's, against include/uapi/snvme/ioctl.h; and what happens when that memory is taken away. BAR is
  * the file of the device's memory, which /dev/bar_dmabuf exports. Writes to DISK.
  * p2p CONTROLLER DISK BAR hold: reads into the BAR until the queue is dead.
+ * p2p CONTROLLER DISK BAR fetch: has a command fetched from the BAR, on SIGUSR1.
+ * p2p CONTROLLER DISK BAR reach: is the BAR within reach?
+ * p2p CONTROLLER DISK BAR torture SECONDS: takes memory away, again and again.
  * p2p nvidia ...: the same, but for memory by its address in a GPU, which /dev/fake_nvidia gives out.
  */
 #include <errno.h>
@@ -710,6 +713,32 @@ static int hold(void)
 	return (int)*(volatile const __u32 *)q.sq.state;
 }
 
+/*
+ * Says "started", lets the controller fetch a command from the BAR on SIGUSR1, when whoever sent it has
+ * switched the BAR off, and ends with the queue's state word once that is not "live".
+ */
+static int fetch(void)
+{
+	struct pollfd pfd = { .events = POLLIN };
+	struct pair q;
+	sigset_t set;
+	int sig;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	if (pair_make(&q, 1 << RING_SQ))
+		return 100;
+	puts("started");
+	fflush(stdout);
+	if (sigwait(&set, &sig))
+		return 101;
+	submit(&q, 0, SNV_OP_READ, 0, 0, LENGTH);
+	pfd.fd = q.session;
+	poll(&pfd, 1, 120000);
+	return (int)*(volatile const __u32 *)q.sq.state;
+}
+
 /* Is the BAR within the controller's reach? The errno of registering it, or what a round trip made of it. */
 static int reach(void)
 {
@@ -800,10 +829,14 @@ int main(int argc, char **argv)
 	}
 	if (argc > 4 && !strcmp(argv[4], "reach"))
 		return reach();
-	if (argc > 5)
+	if (argc > 4 && !strcmp(argv[4], "hold"))
+		return hold();
+	if (argc > 4 && !strcmp(argv[4], "fetch"))
+		return fetch();
+	if (argc > 5 && !strcmp(argv[4], "torture"))
 		return take_away(atoi(argv[5]));
 	if (argc > 4)
-		return hold();
+		return 2;
 	if (by_address)
 		test_address_refusals();
 	else

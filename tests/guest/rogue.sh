@@ -11,17 +11,11 @@ set -u
 . "${0%/*}/lib.sh"
 . "${0%/*}/load.sh"
 
-disk=$(disk_of test)
-name=$(ctrl_of test)
 # What the driver is told of asynchronous events shows in its tracepoint only.
 echo 1 >/sys/kernel/debug/tracing/events/nvme/nvme_async_event/enable
 
 # rogue writes up to 16 MiB, hog behind that; the file system lies behind both.
-try "partition" sh -c "echo 'start=64MiB' | sfdisk -q /dev/$disk" || done_testing
-try "mkfs" mkfs.ext4 -q -F "/dev/${disk}p1" || done_testing
-try "mount" mount "/dev/${disk}p1" /mnt || done_testing
-try "load the module" load_snvme || done_testing
-before=$(pins)
+prepare
 fio_start /mnt
 hog_start "/dev/$name" rw 1200 $((32 << 20)) $((16 << 20)) || { not_ok "a neighbour"; done_testing; }
 epoch=$(count "$disk" epoch)
@@ -43,10 +37,8 @@ kill -TERM "$hog"
 hog_end
 is "the neighbour saw no error" "$? $hog_said" "143 "
 fio_stop
-is "no queue is left" "$(count "$disk" used_sq) $(count "$disk" used_cq)" "0 0"
-is "every pin is released" "$(pins)" "$before"
+given_back
 try "all queues can be created" churn "/dev/$name" 5
-try "umount" umount /mnt
-try "fsck" e2fsck -fn "/dev/${disk}p1"
+intact
 try "unload the module" rmmod snvme
 done_testing

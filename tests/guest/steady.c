@@ -7,8 +7,8 @@
  * there or not, and nothing else may be there. BAD is a logical block that cannot be read: that is what
  * the controller has to say, each time.
  *
- * Says "started" once commands flow, and as its last line what it did. Ends with 0 after SECONDS or on
- * SIGTERM; 4 when the controller is gone; 5 when memory was taken away; 1 on wrong data or any error.
+ * Says "started" once commands flow, "again" when they do in a life after that, and as its last line
+ * what it did. Ends with 0 after SECONDS or on SIGTERM; 4 when the controller is gone; 5 when memory was taken away; 1 on wrong data or any error.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -237,7 +237,7 @@ static int run(double until)
 {
 	struct snvme_completion done[DEPTH];
 	double last = now();
-	bool said = false;
+	uint64_t said = 0;
 	int ret = 0;
 
 	while (!ended && now() < until && !me.wrong) {
@@ -261,9 +261,9 @@ static int run(double until)
 		}
 		if (ret > 0) {
 			last = now();
-			if (!said)
-				puts("started");
-			said = true;
+			if (said != me.lives + 1)
+				puts(me.lives ? "again" : "started");
+			said = me.lives + 1;
 		}
 		if (ret == -ECONNRESET) {
 			ret = next_life();

@@ -77,8 +77,7 @@ for i in 0 1 2; do
 	mismatches=$((mismatches + $(steady_count mismatches)))
 done
 fio_stop
-is "no queue is left" "$(count "/dev/$name" used_sq) $(count "/dev/$name" used_cq)" "0 0"
-is "every pin is released" "$(pins)" "$before"
+given_back
 try "umount" umount /mnt /run/xfs
 try "e2fsck" e2fsck -fn "/dev/${disk}p1"
 try "xfs_repair" xfs_repair -n "/dev/${disk}p2"

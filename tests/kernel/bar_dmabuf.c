@@ -9,15 +9,11 @@
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
-#include <linux/pci.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
 #include "bar_dmabuf.h"
-
-#define IVSHMEM_VENDOR	0x1af4
-#define IVSHMEM_DEVICE	0x1110
-#define IVSHMEM_BAR	2
+#include "ivshmem.h"
 
 static struct pci_dev *bar_dev;
 
@@ -210,22 +206,19 @@ static int __init bar_init(void)
 {
 	int ret;
 
-	bar_dev = pci_get_device(IVSHMEM_VENDOR, IVSHMEM_DEVICE, NULL);
-	if (!bar_dev)
-		return -ENODEV;
-	ret = pci_enable_device(bar_dev);
-	if (!ret)
-		ret = misc_register(&bar_misc);
+	bar_dev = ivshmem_get();
+	if (IS_ERR(bar_dev))
+		return PTR_ERR(bar_dev);
+	ret = misc_register(&bar_misc);
 	if (ret)
-		pci_dev_put(bar_dev);
+		ivshmem_put(bar_dev);
 	return ret;
 }
 
 static void __exit bar_exit(void)
 {
 	misc_deregister(&bar_misc);
-	pci_disable_device(bar_dev);
-	pci_dev_put(bar_dev);
+	ivshmem_put(bar_dev);
 }
 
 module_init(bar_init);

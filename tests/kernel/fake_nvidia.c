@@ -11,16 +11,12 @@
 #include <linux/list.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
-#include <linux/pci.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
 #include "fake_nvidia.h"
+#include "ivshmem.h"
 #include "nv-p2p.h"
-
-#define IVSHMEM_VENDOR	0x1af4
-#define IVSHMEM_DEVICE	0x1110
-#define IVSHMEM_BAR	2
 
 static struct pci_dev *bar_dev;
 static DEFINE_MUTEX(fake_lock);
@@ -203,14 +199,12 @@ static int __init fake_init(void)
 {
 	int ret;
 
-	bar_dev = pci_get_device(IVSHMEM_VENDOR, IVSHMEM_DEVICE, NULL);
-	if (!bar_dev)
-		return -ENODEV;
-	ret = pci_enable_device(bar_dev);
-	if (!ret)
-		ret = misc_register(&fake_misc);
+	bar_dev = ivshmem_get();
+	if (IS_ERR(bar_dev))
+		return PTR_ERR(bar_dev);
+	ret = misc_register(&fake_misc);
 	if (ret)
-		pci_dev_put(bar_dev);
+		ivshmem_put(bar_dev);
 	return ret;
 }
 
@@ -218,8 +212,7 @@ static void __exit fake_exit(void)
 {
 	misc_deregister(&fake_misc);
 	WARN_ON(!list_empty(&fake_tables) || atomic_read(&fake_given));
-	pci_disable_device(bar_dev);
-	pci_dev_put(bar_dev);
+	ivshmem_put(bar_dev);
 }
 
 module_init(fake_init);
