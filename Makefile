@@ -229,14 +229,15 @@ $(B)/guest/%: tests/guest/%.c $(HDRS) $(wildcard tests/*.h tests/kernel/*.h) $(B
 
 # A guest test is run on each kernel, with the IOMMU off and enforcing: a line of prove's for each. Those
 # that take long and are not about either run with it enforcing only. The 6.1 driver itself loses commands in
-# resets (see faults.sh): not there. Some things only the debug kernel can do.
+# resets (see faults.sh): not there. Some things only the debug kernel can do, and it has the driver built in.
 GUEST_TESTS := venue abi tool reset kill p2p rogue nvidia
 GUEST_LONG := namespaces fuzz_ioctl
 GUEST_NEWER := faults
+GUEST_DEBIAN := modules
 GUEST_NEWER_LONG := torture
 GUEST_DEBUG := failures
 guest_tests = $(GUEST_TESTS) $(if $(filter on debug,$(2) $(1)),$(GUEST_LONG)) $(if $(filter 6.1,$(1)),,$(GUEST_NEWER) \
-	$(if $(filter on debug,$(2) $(1)),$(GUEST_NEWER_LONG))) $(if $(filter debug,$(1)),$(GUEST_DEBUG))
+	$(if $(filter on debug,$(2) $(1)),$(GUEST_NEWER_LONG))) $(if $(filter debug,$(1)),$(GUEST_DEBUG),$(GUEST_DEBIAN))
 GUEST_RUNS = $(foreach k,$(or $(KERNEL),$(SERIES)),$(foreach i,$(or $(IOMMU),off on),\
 	$(patsubst %,$(B)/guest-tests/linux-$(k)-iommu-$(i)-%,$(call guest_tests,$(k),$(i)))))
 

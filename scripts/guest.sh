@@ -4,7 +4,7 @@
 # Boots one of Debian's kernels in QEMU (TCG) and runs a test in it. See usage() below.
 #
 # The guest's root is an ext4 file system on an NVMe controller of its own under the stock driver,
-# so that tests can attach to the disk that the root lies on. It holds what root_files() names, is
+# so that tests can attach to the disk that the root lies on, unless a test takes that driver away. It holds what root_files() names, is
 # made again when one of those files changes, and no guest can change it.
 set -euo pipefail
 
@@ -28,6 +28,8 @@ usage() {
 	                    second namespace, and both can be attached and detached; with bad=SECTOR
 	                    that one cannot be read. A disk with serial=test replaces the default one
 	  --bar SIZE        a PCI device (ivshmem) with a BAR of memory
+	  --no-nvme-root    the root disk is a virtio device, and the guest has the stock driver's
+	                    modules, in order, in /stock
 	  --timeout S       give up after so many seconds (120)
 	  --allow REGEX     lines of the kernel's log that this test is meant to cause
 	  --out DIR         where the logs go (build/guest-run/KERNEL[-iommu]-TEST)
@@ -53,7 +55,7 @@ splats+='|lockdep is turned off|blocked for more than|Call Trace|Kernel panic|ge
 
 # --- the command line ---
 
-kernel=6.1 iommu='' smp=2 mem=2G bar='' timeout=120 out='' stream=''
+kernel=6.1 iommu='' smp=2 mem=2G bar='' timeout=120 out='' stream='' root=nvme
 [ "${V:-0}" = 0 ] || stream=1
 disks=() allowed=()
 
@@ -62,6 +64,7 @@ options() {
 		case $1 in
 		--iommu) iommu=1 ;;
 		--stream) stream=1 ;;
+		--no-nvme-root) root=virtio ;;
 		--help) usage; exit ;;
 		--kernel | --smp | --mem | --bar | --disk | --timeout | --allow | --out)
 			[ $# -ge 2 ] || die "$1 needs a value"
@@ -172,14 +175,15 @@ update_root() (
 # --- the initial RAM disk: finds the root disk by its serial number ---
 
 make_initrd() (
-	local kernel_root=$1 version=$2 initrd=$3 tmp module
+	local kernel_root=$1 version=$2 initrd=$3 tmp module modules=(nvme ext4 xfs)
 
+	[ "$root" = nvme ] || modules+=(virtio_pci virtio_blk)
 	tmp=$(mktemp -d "$out/initrd.XXXXXX")
 	trap 'rm -rf "$tmp"' EXIT
 	mkdir "$tmp"/{bin,dev,proc,sys,root,modules}
 	cp "$(type -P busybox)" "$tmp/bin/busybox"
 	: >"$tmp/modules/order"
-	for module in nvme ext4 xfs; do
+	for module in "${modules[@]}"; do
 		/sbin/modprobe -d "$kernel_root" -S "$version" --show-depends "$module"
 	done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' | while read -r module; do
 		case $module in
@@ -198,15 +202,16 @@ make_initrd() (
 		done </modules/order
 		tries=0
 		while [ $((tries += 1)) -le 100 ]; do
-			for controller in /sys/class/nvme/nvme*; do
+			for controller in /sys/class/nvme/nvme* /sys/block/vd*; do
 				read -r serial <"$controller/serial"
 				[ "$serial" = root ] || continue
-				for disk in "$controller"/nvme*n*; do
+				for disk in "$controller"/nvme*n* "$controller"; do
 					mount -t ext4 "/dev/${disk##*/}" /root && break 3
 				done
 			done
 			sleep 0.1
 		done 2>/dev/null
+		[ ! -e /sys/block/vda ] || cp -r /modules /root/stock
 		umount /sys /dev
 		exec switch_root /root /tests/init "$@"
 	END
@@ -308,8 +313,11 @@ run() {
 		# The guest's third serial port is a monitor's: two pipes, each the other's other end.
 		-chardev pipe,id=port,path=port -serial chardev:port
 		-chardev pipe,id=monitor,path=monitor -mon chardev=monitor,mode=readline
-		-drive "file=$runs/root.img,if=none,id=root,format=raw,snapshot=on,aio=threads"
-		-device "nvme,drive=root,id=nvme-root,serial=root,max_ioqpairs=64")
+		-drive "file=$runs/root.img,if=none,id=root,format=raw,snapshot=on,aio=threads")
+	case $root in
+	nvme) args+=(-device "nvme,drive=root,id=nvme-root,serial=root,max_ioqpairs=64") ;;
+	*) args+=(-device "virtio-blk-pci,drive=root,serial=root") ;;
+	esac
 	[ -z "$bar" ] || args+=(-object "memory-backend-ram,id=bar,share=on,size=$bar"
 		-device "ivshmem-plain,memdev=bar")
 	for props in "${disks[@]}"; do
