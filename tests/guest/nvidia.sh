@@ -16,6 +16,7 @@ modules=/lib/modules/$(uname -r)
 bar=$(bar_device) || { not_ok "there is a device with a BAR"; done_testing; }
 refuses "the module needs the GPU's driver" "nknown symbol" insmod "$modules/snvme-nvidia.ko"
 try "load the GPU's driver" insmod "$modules/fake_nvidia.ko" || done_testing
+resets_ahead
 prepare insmod "$modules/snvme-nvidia.ko"
 fio_start /mnt 1
 try "rings, lists and data by address" sh -c \

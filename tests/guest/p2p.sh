@@ -12,6 +12,7 @@ set -u
 . "${0%/*}/lib.sh"
 . "${0%/*}/load.sh"
 
+resets_ahead
 prepare_bar
 fio_start /mnt 1
 try "rings, lists and data in a BAR" sh -c \

@@ -10,13 +10,11 @@ set -u
 . "${0%/*}/lib.sh"
 . "${0%/*}/load.sh"
 
+resets_ahead
 prepare
 pci=$(basename "$(readlink -f "/sys/class/nvme/$name/device")")
 region=$((16 << 20)) length=$((32 << 20))
 
-# One command at a time: after a reset the 6.1 driver starts its queues before it turns shadow
-# doorbells on again, and a second command that was cut off is never seen by QEMU's controller. Seen
-# without snvme.ko, with fio at depth 16: the disk hung after 24 resets. 6.12 has them in order.
 fio_start /mnt 1
 told=0
 for _ in 1 2 3 4 5 6 7 8 9 10; do
