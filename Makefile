@@ -108,14 +108,16 @@ install: all
 KERNEL_SRC := $(wildcard kernel/*.c kernel/*.h) kernel/Kbuild
 TEST_KERNEL_SRC := $(wildcard tests/kernel/*.c tests/kernel/*.h) tests/kernel/Kbuild
 
+kernel_build = $(if $(filter $(DEBUG_KVER),$(1)),$(shell scripts/kernels.sh build debug),/lib/modules/$(1)/build)
+
 # $(1) the kernel, $(2) the module, $(3) its sources, $(4) their folder, which may make others beside it;
 # $(5) what it needs first, $(6) how it is built
 define module_rule
-$(B)/kernel-$(1)/$(2).ko: $$($(3)) $$(HDRS) $(5)
+$(B)/kernel-$(1)/$(2).ko: $$($(3)) $$(HDRS) $(5) $(wildcard $(call kernel_build,$(1))/include/generated/autoconf.h)
 	@mkdir -p $$(@D)/$(4)
 	@ln -sfn $$(CURDIR)/include $$(@D)/include
 	@ln -sf $$(addprefix $$(CURDIR)/,$$($(3))) $$(@D)/$(4)/
-	$$(Q)$$(MAKE) -C $(if $(filter $(DEBUG_KVER),$(1)),$(shell scripts/kernels.sh build debug),/lib/modules/$(1)/build) M=$$(CURDIR)/$$(@D)/$(4) \
+	$$(Q)$$(MAKE) -C $(call kernel_build,$(1)) M=$$(CURDIR)/$$(@D)/$(4) \
 		$$(if $$(filter 1,$$(V)),,-s) KBUILD_MODPOST_WARN= $(6) modules $$(if $$(filter 1,$$(V)),,2>$$(@:.ko=.log) \
 		|| { cat $$(@:.ko=.log); exit 1; })
 	@cp $$(@D)/$(4)/*.ko $$(@D)/
