@@ -214,9 +214,12 @@ FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_FLAGS := $(STRICT) -Wno-unused-function -O1 -g -fsanitize=fuzzer,address,undefined \
 	-fno-sanitize-recover=all
 
-$(B)/fuzz/%: tests/fuzz/fuzz_%.c $(wildcard tests/fuzz/*.h) $(HDRS) $(VSSD_SRC)
+# What lives in a process, too, for clients of its own.
+FUZZ_HOME := $(wildcard vssd/user/*.c) gpu/cuda.c
+
+$(B)/fuzz/%: tests/fuzz/fuzz_%.c $(wildcard tests/fuzz/*.h) $(HDRS) $(VSSD_SRC) $(FUZZ_HOME)
 	@mkdir -p $(@D)
-	$(Q)$(CLANG) $(CPPFLAGS) $(FUZZ_FLAGS) -o $@ $< $(VSSD_SRC)
+	$(Q)$(CLANG) $(CPPFLAGS) $(FUZZ_FLAGS) -o $@ $< $(VSSD_SRC) $(if $(filter remote,$*),$(FUZZ_HOME) $(LIB_LIBS))
 
 .PHONY: fuzz
 fuzz: deps $(FUZZERS:%=$(B)/fuzz/%)

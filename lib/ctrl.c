@@ -624,6 +624,8 @@ static int own_mem_map(struct snvme_ctrl *ctrl, struct snvme_mem *mem)
 	size_t page = mem->span / mem->map.pages;
 	int ret;
 
+	if (own->bus->own_memory && !mem->owned)
+		return -EOPNOTSUPP;
 	mem->map.page_shift = (uint32_t)__builtin_ctzl(page);
 	pthread_mutex_lock(&own->map_lock);
 	ret = map_pages(own, mem, page);

@@ -119,6 +119,7 @@ struct snvme_bus_ops {
  * @name: short, for people
  * @doorbells: the registers from 1000h on
  * @queues: I/O queues of each kind to ask for
+ * @own_memory: it reaches only memory that the library allocated, since it puts other pages there
  * @tracing: as in struct snvme_transport
  * @far_doorbells: the unified address at which a GPU has the doorbells of I/O queues, if it has its own
  */
@@ -127,6 +128,7 @@ struct snvme_bus {
 	const char *name;
 	void *doorbells;
 	uint32_t queues;
+	bool own_memory;
 	const uint32_t *tracing;
 	uint64_t far_doorbells;
 };
@@ -332,8 +334,12 @@ int snvme_vssd_open(struct snvme_ctrl *ctrl, const void *spec);
 struct vssd_server;
 int snvme_vssd_open_served(const char *spec, const struct vssd_server *server,
 			   uint64_t far_doorbells, struct snvme_ctrl **out);
-/* What follows "vssd:" or "vssdN:" in a name, and the namespace named, 0 for none; NULL: no such name. */
-const char *snvme_vssd_spec(const char *name, uint32_t *nsid);
+int snvme_vfio_user_open(struct snvme_ctrl *ctrl, const void *dir);
+/*
+ * What follows "KIND:" or "KINDnN:" in a name, such as of kind "vssd", and the namespace named, 0 for none;
+ * NULL: no such name.
+ */
+const char *snvme_named(const char *name, const char *kind, uint32_t *nsid);
 /* Bring up the controller behind @bus, which is closed on failure too. Sets ctrl->ops. */
 int snvme_own_open(struct snvme_ctrl *ctrl, struct snvme_bus *bus);
 struct snvme_mem *snvme_mem_find(struct snvme_ctrl *ctrl, const void *addr, size_t length);

@@ -121,12 +121,12 @@ static int namespace_controller(const char *ns, char *name, size_t size, uint32_
 	return first_controller(real, ns, name, size);
 }
 
-const char *snvme_vssd_spec(const char *name, uint32_t *nsid)
+const char *snvme_named(const char *name, const char *kind, uint32_t *nsid)
 {
-	const char *s = name + 4;
+	const char *s = name + strlen(kind);
 
 	*nsid = 0;
-	if (strncmp(name, "vssd", 4))
+	if (strncmp(name, kind, strlen(kind)))
 		return NULL;
 	if (*s == 'n') {
 		const char *number = ++s;
@@ -272,11 +272,15 @@ SNVME_API int snvme_open(const char *name, struct snvme_ctrl **out)
 {
 	char controller[32];
 	uint32_t nsid;
-	const char *vssd = snvme_vssd_spec(name, &nsid);
+	const char *rest;
 	int ret;
 
-	if (vssd)
-		return snvme_open_by(snvme_vssd_open, vssd, nsid, out);
+	rest = snvme_named(name, "vssd", &nsid);
+	if (rest)
+		return snvme_open_by(snvme_vssd_open, rest, nsid, out);
+	rest = snvme_named(name, "vfio-user", &nsid);
+	if (rest)
+		return snvme_open_by(snvme_vfio_user_open, rest, nsid, out);
 	ret = resolve(name, controller, sizeof(controller), &nsid);
 	return ret ? ret : snvme_open_by(snvme_attach_open, controller, nsid, out);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "user/home.h"
+#include "user/serve.h"
 
 #include "lib.h"
 
@@ -145,11 +146,35 @@ int snvme_vssd_open_served(const char *spec, const struct vssd_server *server,
 SNVME_API int snvme_vssd_check(const char *name, char *why, size_t size)
 {
 	uint32_t nsid;
-	const char *spec = snvme_vssd_spec(name, &nsid);
+	const char *spec = snvme_named(name, "vssd", &nsid);
 
 	if (!spec) {
 		snprintf(why, size, "'%s': must begin with vssd: or vssdn1:", name);
 		return -EINVAL;
 	}
 	return vssd_home_check(spec, why, size);
+}
+
+SNVME_API int snvme_vssd_serve(const char *name, const char *dir, struct snvme_vssd_server **server, char *why,
+			       size_t size)
+{
+	struct vssd_serve *serve;
+	uint32_t nsid;
+	const char *spec = snvme_named(name, "vssd", &nsid);
+	int ret;
+
+	if (!spec || nsid) {
+		snprintf(why, size, "'%s': must begin with vssd:", name);
+		return -EINVAL;
+	}
+	ret = vssd_serve_start(spec, dir, &serve, why, size);
+	if (!ret)
+		*server = (struct snvme_vssd_server *)serve;
+	return ret;
+}
+
+SNVME_API void snvme_vssd_serve_end(struct snvme_vssd_server *server)
+{
+	if (server)
+		vssd_serve_stop((struct vssd_serve *)server);
 }

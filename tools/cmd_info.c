@@ -55,7 +55,7 @@ static json_t *info_json(const struct snvme_ctrl_info *info)
 
 static void print_info(const struct snvme_ctrl_info *info)
 {
-	printf(info->pci[0] ? "%s at %s\n" : "%s, in this process\n", info->name, info->pci);
+	printf(info->pci[0] ? "%s at %s\n" : "%s, run by this process\n", info->name, info->pci);
 	printf("  model                 %s\n", info->model);
 	printf("  serial                %s\n", info->serial);
 	printf("  firmware              %s\n", info->firmware);
@@ -95,7 +95,7 @@ static void print_ns(const struct ns_name *name, const struct snvme_ns_info *ns)
 }
 
 /* The namespaces of a controller that the kernel does not know, as ctrl_namespaces(). */
-static size_t active_namespaces(struct snvme_ctrl *ctrl, struct ns_name **out)
+static size_t active_namespaces(struct snvme_ctrl *ctrl, const char *name, struct ns_name **out)
 {
 	struct snv_ns_list *list = xcalloc(1, sizeof(*list));
 	struct snvme_admin cmd = {
@@ -110,7 +110,8 @@ static size_t active_namespaces(struct snvme_ctrl *ctrl, struct ns_name **out)
 	*out = xcalloc(1024, sizeof(**out));
 	for (; n < 1024 && le32toh(list->nsid[n]); n++) {
 		(*out)[n].nsid = le32toh(list->nsid[n]);
-		snprintf((*out)[n].name, sizeof((*out)[n].name), "vssdn%u", (*out)[n].nsid);
+		snprintf((*out)[n].name, sizeof((*out)[n].name), "%.16sn%u", name,
+			 (*out)[n].nsid);
 	}
 	free(list);
 	return n;
@@ -157,7 +158,7 @@ int cmd_info(int argc, char **argv)
 	} else {
 		print_info(&info);
 	}
-	n = is_vssd(argv[optind]) ? active_namespaces(ctrl, &names) :
+	n = is_virtual(argv[optind]) ? active_namespaces(ctrl, info.name, &names) :
 				    ctrl_namespaces("", info.name, &names);
 	for (size_t i = 0; i < n; i++) {
 		struct snvme_ns_info ns;

@@ -41,9 +41,13 @@ const char *open_reason(const char *name, int ret, char *out, size_t size)
 	bool exists = in_sysfs("class/nvme", base) || in_sysfs("class/block", base) ||
 		      in_sysfs("bus/pci/devices", base);
 
+	if (is_kind(name, "vfio-user") && (ret == -ENOENT || ret == -ENAMETOOLONG)) {
+		snprintf(out, size, "nobody serves at %s/cntrl: snvme vssd --socket does", strchr(name, ':') + 1);
+		return out;
+	}
 	/* What is wrong with the name, or else with what it makes. */
-	if (is_vssd(name)) {
-		if (!snvme_vssd_check(name, out, size))
+	if (is_virtual(name)) {
+		if (is_kind(name, "vfio-user") || !snvme_vssd_check(name, out, size))
 			snprintf(out, size, "%s", ret > 0 || ret == -EIO || ret == -ENODEV ?
 				 snvme_strerror(ret) : strerror(-ret));
 		return out;
@@ -117,8 +121,8 @@ void disk_open(struct disk *disk, const char *name)
 	if (ret)
 		die("%s: %s", name, snvme_strerror(ret));
 	ret = snvme_get_ns(disk->ctrl, 0, &disk->ns);
-	if (ret == -EINVAL && is_vssd(name))
-		die("%s has several namespaces: name one, such as vssdn1:%s", name,
+	if (ret == -EINVAL && is_virtual(name))
+		die("%s has several namespaces: name one, such as %sn1:%s", name, disk->info.name,
 		    strchr(name, ':') + 1);
 	if (ret == -EINVAL)
 		die("%s has several namespaces: name one, such as /dev/%sn1", name,
@@ -130,8 +134,8 @@ void disk_open(struct disk *disk, const char *name)
 	if (disk->ns.metadata_size)
 		die("%s has %u bytes of metadata in each block, a format that is not supported",
 		    name, disk->ns.metadata_size);
-	if (is_vssd(name)) {
-		snprintf(disk->name, sizeof(disk->name), "vssdn%u", disk->ns.nsid);
+	if (is_virtual(name)) {
+		snprintf(disk->name, sizeof(disk->name), "%.16sn%u", disk->info.name, disk->ns.nsid);
 		return;
 	}
 

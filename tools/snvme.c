@@ -19,6 +19,7 @@ static const struct command commands[] = {
 	{ "verify", cmd_verify, "compare what such a queue reads with what the kernel reads" },
 	{ "bench", cmd_bench, "measure such queues" },
 	{ "files", cmd_files, "where files lie on their disk" },
+	{ "vssd", cmd_vssd, "serve a virtual SSD to other processes" },
 };
 
 static void usage(FILE *out)
@@ -28,7 +29,8 @@ static void usage(FILE *out)
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].summary);
 	fputs("\nEach command takes -o json. DEV is /dev/nvme0, /dev/nvme0n1, a PCI address,\n"
-	      "or a virtual SSD: vssd:ram,size=1G, vssd:file=PATH, ...; snvme(1) has the rest.\n", out);
+	      "or a virtual SSD: vssd:ram,size=1G, vssd:file=PATH, vfio-user:DIR, ...; snvme(1) has the rest.\n",
+	      out);
 }
 
 int main(int argc, char **argv)

@@ -22,6 +22,7 @@ int cmd_write(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_files(int argc, char **argv);
+int cmd_vssd(int argc, char **argv);
 
 /* util.c: messages, numbers and output */
 
@@ -107,16 +108,22 @@ int sums_load(struct sums *sums, const char *path);
 struct sum *sums_find(struct sums *sums, const char *path);
 void sums_free(struct sums *sums);
 
-/* vssd:..., vssdn2:...: a virtual SSD in this process? Then the kernel has no device of it. */
-static inline bool is_vssd(const char *name)
+/* KIND:..., KINDn2:...? */
+static inline bool is_kind(const char *name, const char *kind)
 {
-	const char *s = name + 4;
+	const char *s = name + strlen(kind);
 
-	if (strncmp(name, "vssd", 4))
+	if (strncmp(name, kind, strlen(kind)))
 		return false;
 	if (*s == 'n')
 		s += 1 + strspn(s + 1, "0123456789");
 	return *s == ':';
+}
+
+/* An SSD in this process, or in another that speaks vfio-user? Then the kernel has no device of it. */
+static inline bool is_virtual(const char *name)
+{
+	return is_kind(name, "vssd") || is_kind(name, "vfio-user");
 }
 
 /* disk.c: a namespace reached through a queue of one's own; every failure ends the program */
@@ -128,7 +135,7 @@ static inline bool is_vssd(const char *name)
  * @ctrl: its controller
  * @info: of the controller, when it was opened
  * @ns: the namespace
- * @name: its block device, "nvme0n1"; "vssdn1" is none
+ * @name: its block device, "nvme0n1"; "vssdn1" and "vfio-usern1" are none
  * @kernel: it is one of the kernel's: somebody may use it, and it may be cached
  * @queue: a queue, or NULL
  * @mem: DISK_BUFFER bytes for @queue

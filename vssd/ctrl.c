@@ -475,7 +475,7 @@ static void reg_write32(struct vssd_ctrl *ctrl, uint32_t offset, uint32_t value)
 		set_csts(ctrl, value & SNV_CSTS_NSSRO, 0);
 		break;
 	case SNV_REG_NSSR:
-		if (value == SNV_NSSR_NSSRC)
+		if (value == SNV_NSSR_NSSRC && !ctrl->config.no_nssr)
 			subsystem_reset(ctrl->v);
 		break;
 	case SNV_REG_AQA:
@@ -651,7 +651,7 @@ static uint64_t capabilities(const struct vssd_ctrl_config *c)
 {
 	return (uint64_t)(c->mqes - 1) | (uint64_t)c->cqr << 16 |
 	       (uint64_t)(c->wrr ? SNV_CAP_AMS_WRRU : 0) << 17 | (uint64_t)c->to << 24 |
-	       (uint64_t)c->dstrd << 32 | 1ULL << 36 /* NSSRS */ |
+	       (uint64_t)c->dstrd << 32 | (uint64_t)!c->no_nssr << 36 /* NSSRS */ |
 	       (uint64_t)(SNV_CAP_CSS_NVM | SNV_CAP_CSS_CSI) << 37 | (uint64_t)c->mpsmin << 48 |
 	       (uint64_t)c->mpsmax << 52 | (uint64_t)!!c->cmb_size << 57 | SNV_CAP_CRMS_CRWMS;
 }

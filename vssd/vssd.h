@@ -285,6 +285,7 @@ enum vssd_grant {
  * @wrr: offer weighted round robin
  * @sgl: offer SGLs
  * @dbbuf: offer Doorbell Buffer Config
+ * @no_nssr: do not offer NVM Subsystem Reset, by which one controller's host resets them all
  * @vectors: interrupt vectors, 1 .. 2048; 0 for one per queue, admin included
  * @ready_ns: from CC.EN to CSTS.RDY, both ways
  * @shutdown_ns: of a shutdown, beside the flush
@@ -304,6 +305,7 @@ struct vssd_ctrl_config {
 	bool wrr;
 	bool sgl;
 	bool dbbuf;
+	bool no_nssr;
 	uint32_t vectors;
 	uint64_t ready_ns;
 	uint64_t shutdown_ns;

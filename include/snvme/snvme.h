@@ -103,7 +103,9 @@ struct snvme_ns_info {
  *	("0000:01:00.0"): the kernel driver keeps running the controller, mounted file systems
  *	included. Or "vssd:ram,size=1G", "vssd:file=/path", "vssd:config=/path.json": a virtual SSD in
  *	this process, that lives until snvme_close(); "vssdn2:...": its namespace 2. snvme(1) has the
- *	keys
+ *	keys. Or "vfio-user:/dir", "vfio-usern2:/dir": a controller in another process, which speaks
+ *	vfio-user at the socket /dir/cntrl; it reaches only memory of snvme_mem_alloc(), not what
+ *	snvme_mem_register() names (-EOPNOTSUPP)
  * @ctrl: out: the handle
  *
  * Return: 0; -ENOENT no such device; -ENXIO snvme.ko is not loaded; -EPERM or -EACCES no right to
@@ -126,6 +128,28 @@ int snvme_open(const char *name, struct snvme_ctrl **ctrl);
  * Return: 0; -EINVAL; an errno of a file that @name names.
  */
 int snvme_vssd_check(const char *name, char *why, size_t size);
+
+struct snvme_vssd_server;
+
+/**
+ * snvme_vssd_serve() - a virtual SSD for other processes, at a socket that speaks vfio-user
+ * @name: "vssd:...", as for snvme_open(); with threads, and without a GPU
+ * @dir: where the socket is to be, under the name "cntrl"; made if it is not there
+ * @server: out
+ * @why: out: a sentence, unless 0 is returned
+ * @size: of @why
+ *
+ * Each client has a controller of its own, and all share the namespaces. What a client does harms no other
+ * controller; its memory that turns out not to be there ends its connection, for which this process
+ * gets a handler of SIGBUS.
+ *
+ * Return: 0; -EINVAL; -EADDRINUSE another serves there; an errno of what @name and @dir name.
+ */
+int snvme_vssd_serve(const char *name, const char *dir, struct snvme_vssd_server **server, char *why,
+		     size_t size);
+
+/* End it, and what clients do. NULL is nothing. */
+void snvme_vssd_serve_end(struct snvme_vssd_server *server);
 
 /**
  * snvme_close() - destroy what was made from @ctrl, and @ctrl

@@ -28,7 +28,7 @@
 #include "tap.h"
 
 #define PAGE		4096UL
-#define DEADLINE	20.0		/* s, for whatever has to happen */
+#define DEADLINE	60.0		/* s, for whatever has to happen: fio begins anew now and then */
 #define QUIET		0.3		/* s, in which what must not happen would have */
 
 /* Where things lie in the memory of a pair of queues. */

@@ -24,6 +24,7 @@
 #define SPIN_NS		50000		/* idle for so long, a thread goes to sleep */
 #define MARGIN_NS	100000		/* of a timer, so that sleep does not make it late */
 #define NAP_NS		1000000		/* sleep where nobody can be relied upon to end it */
+#define POLLED_SPIN_NS	1000000000	/* and what comes before it */
 
 struct range {
 	uintptr_t begin;
@@ -51,6 +52,7 @@ struct vssd_home {
 	uint32_t threads;		/* that run; 0: pump */
 	uint32_t stop;
 	uint32_t awake;			/* how many want that nobody sleeps */
+	uint32_t polled;		/* how many do not end a sleep */
 	struct vssd_server server;	/* serve is NULL where there is none */
 	bool membarrier;
 	bool volatile_ram;
@@ -339,8 +341,8 @@ static uint64_t spare_time(struct thread *t)
 	/* A timer about to go off is waited for awake, so that it goes off in time. */
 	if (due != VSSD_NEVER)
 		limit = due > now + MARGIN_NS ? due - now - MARGIN_NS : 0;
-	if (limit > NAP_NS && (!home->membarrier || (home->uring &&
-						     vssd_uring_stuck(home->uring, t->index))))
+	if (limit > NAP_NS && (!home->membarrier || SNV_LOAD_RELAXED(&home->polled) ||
+			       (home->uring && vssd_uring_stuck(home->uring, t->index))))
 		limit = NAP_NS;
 	return limit;
 }
@@ -383,7 +385,8 @@ static void *work(void *arg)
 			idle_since = env_now(NULL);
 			turn = 0;
 		}
-		if (env_now(NULL) - idle_since < SPIN_NS)
+		if (env_now(NULL) - idle_since <
+		    (SNV_LOAD_RELAXED(&home->polled) ? POLLED_SPIN_NS : SPIN_NS))
 			snv_thread_relax(turn++);
 		else if (doze(t))
 			idle_since = 0;
@@ -398,8 +401,9 @@ static int start_threads(struct vssd_home *home, uint32_t threads)
 
 	home->membarrier = !syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0,
 				    0);
-	/* Signals are for the program's own threads. */
+	/* Signals are for the program's own threads; but for what a thread does itself (vssd_remote_guard()). */
 	sigfillset(&all);
+	sigdelset(&all, SIGBUS);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	while (!ret && home->threads < threads) {
 		struct thread *t = &home->thread[home->threads];
@@ -442,6 +446,13 @@ void vssd_home_wake(struct vssd_home *home, uint16_t cqid)
 void vssd_home_awake(struct vssd_home *home, int change)
 {
 	__atomic_fetch_add(&home->awake, change, __ATOMIC_RELAXED);
+	for (uint32_t i = 0; i < home->threads; i++)
+		wake(home, i);
+}
+
+void vssd_home_polled(struct vssd_home *home, int change)
+{
+	__atomic_fetch_add(&home->polled, change, __ATOMIC_RELAXED);
 	for (uint32_t i = 0; i < home->threads; i++)
 		wake(home, i);
 }
@@ -562,7 +573,8 @@ static int add_device(struct vssd_home *home, uint32_t ordinal, const struct rea
 				r->why, r->size);
 }
 
-static int build(struct vssd_home *home, const struct vssd_spec *spec, const struct reason *r)
+static int build(struct vssd_home *home, const struct vssd_spec *spec, bool bare,
+		 const struct reason *r)
 {
 	struct vssd_env env = {
 		.alloc = env_alloc,
@@ -588,7 +600,7 @@ static int build(struct vssd_home *home, const struct vssd_spec *spec, const str
 							     strerror(-ret));
 	for (uint32_t i = 0; !ret && i < spec->n_ns; i++)
 		ret = add_namespace(home, spec, i, r);
-	if (!ret)
+	if (!ret && !bare)
 		ret = add_controller(home, spec, r);
 	for (uint32_t i = 0; !ret && i < spec->n_faults; i++) {
 		ret = vssd_fault_add(home->v, &spec->fault[i]);
@@ -603,35 +615,61 @@ static int build(struct vssd_home *home, const struct vssd_spec *spec, const str
 	return ret;
 }
 
+static int open_spec(const struct vssd_spec *spec, const struct vssd_server *server, bool bare,
+		     struct vssd_home **out, const struct reason *r)
+{
+	struct vssd_home *home = aligned_alloc(64, sizeof(*home));
+	int ret;
+
+	if (!home)
+		return failed(r, -ENOMEM, "out of memory");
+	memset(home, 0, sizeof(*home));
+	memset(home->wake, 0xff, sizeof(home->wake));
+	if (server)
+		home->server = *server;
+	home->workers = spec->threads ? spec->threads : 1;
+	home->volatile_ram = spec->config.power_loss;
+	pthread_mutex_init(&home->pump, NULL);
+	pthread_mutex_init(&home->map, NULL);
+	ret = build(home, spec, bare, r);
+	if (ret)
+		vssd_home_close(home);
+	else
+		*out = home;
+	return ret;
+}
+
 int vssd_home_open(const char *text, const struct vssd_server *server, struct vssd_home **out,
 		   char *why, size_t size)
 {
 	const struct reason r = { why, size };
 	struct vssd_spec spec = { 0 };
-	struct vssd_home *home;
 	int ret = vssd_spec_parse(text, &spec, why, size);
 
 	if (ret)
 		return ret;
-	home = aligned_alloc(64, sizeof(*home));
-	if (!home) {
-		vssd_spec_free(&spec);
-		return failed(&r, -ENOMEM, "out of memory");
-	}
-	memset(home, 0, sizeof(*home));
-	memset(home->wake, 0xff, sizeof(home->wake));
-	if (server)
-		home->server = *server;
-	home->workers = spec.threads ? spec.threads : 1;
-	home->volatile_ram = spec.config.power_loss;
-	pthread_mutex_init(&home->pump, NULL);
-	pthread_mutex_init(&home->map, NULL);
-	ret = build(home, &spec, &r);
+	ret = open_spec(&spec, server, false, out, &r);
 	vssd_spec_free(&spec);
+	return ret;
+}
+
+int vssd_home_open_bare(const char *text, struct vssd_home **out, struct vssd_ctrl_config *config,
+			char *why, size_t size)
+{
+	const struct reason r = { why, size };
+	struct vssd_spec spec = { 0 };
+	int ret = vssd_spec_parse(text, &spec, why, size);
+
 	if (ret)
-		vssd_home_close(home);
+		return ret;
+	*config = spec.ctrl;
+	if (!spec.threads)
+		ret = failed(&r, -EINVAL, "threads: nobody else would serve others");
+	else if (spec.gpu != VSSD_NO_GPU)
+		ret = failed(&r, -EINVAL, "gpu: other processes cannot share memory of a GPU this way");
 	else
-		*out = home;
+		ret = open_spec(&spec, NULL, true, out, &r);
+	vssd_spec_free(&spec);
 	return ret;
 }
 

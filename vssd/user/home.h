@@ -36,6 +36,12 @@ struct vssd_server {
  */
 int vssd_home_open(const char *spec, const struct vssd_server *server, struct vssd_home **home,
 		   char *why, size_t size);
+/*
+ * The same without a controller: those of others come and go by vssd_ctrl_add() and vssd_ctrl_remove().
+ * *@config: what they are to be.
+ */
+int vssd_home_open_bare(const char *spec, struct vssd_home **home, struct vssd_ctrl_config *config,
+			char *why, size_t size);
 /* Check @spec as far as that goes without making anything. */
 int vssd_home_check(const char *spec, char *why, size_t size);
 void vssd_home_close(struct vssd_home *home);
@@ -72,6 +78,8 @@ const uint32_t *vssd_home_asleep(struct vssd_home *home, uint16_t cqid);
 void vssd_home_wake(struct vssd_home *home, uint16_t cqid);
 /* +1: somebody rings doorbells who cannot end a sleep: nobody sleeps. -1: he is gone. */
 void vssd_home_awake(struct vssd_home *home, int change);
+/* Likewise of who can bear that, after a second without work, his doorbell is looked at once a millisecond. */
+void vssd_home_polled(struct vssd_home *home, int change);
 
 /* "threads=0": do some work in the caller's thread. Returns how much; 0 also when there are threads. */
 uint32_t vssd_home_pump(struct vssd_home *home);
