@@ -274,7 +274,8 @@ static void snvme_dmabuf_release(struct snvme_memory *mem)
  *
  * For that reason the mapping is ours, by dma_map_resource(). Were it made by dma_map_pages(), the callback
  * could neither wait for that to end, which may be waiting for the callback's own caller, nor let the driver
- * free the table that it works on. And what the driver maps, it unmaps only after the callback.
+ * free the table that it works on. And what the driver maps, it unmaps only after the callback. No CPU cache
+ * has what lies in a BAR, so there is nothing to sync, and two may map the same page.
  *
  * Registering: p2p_lock keeps our side to one at a time. The callback may come before get_pages() has
  * returned; under @lock it has either been, and there is no table any more, or it waits until the
@@ -302,7 +303,8 @@ static void snvme_nvidia_unmap(struct device *dev, struct sg_table *sgt, unsigne
 	unsigned int i;
 
 	for_each_sg(sgt->sgl, sg, n, i)
-		dma_unmap_resource(dev, sg_dma_address(sg), sg_dma_len(sg), DMA_BIDIRECTIONAL, 0);
+		dma_unmap_resource(dev, sg_dma_address(sg), sg_dma_len(sg), DMA_BIDIRECTIONAL,
+				   DMA_ATTR_SKIP_CPU_SYNC);
 	sg_free_table(sgt);
 }
 
@@ -361,7 +363,8 @@ static int snvme_nvidia_map_pages(struct snvme_ctrl *ctrl, struct snvme_memory *
 		return ret;
 	for_each_sgtable_sg(&mem->own, sg, i) {
 		sg_dma_address(sg) = dma_map_resource(dev, table->pages[i]->physical_address,
-						      SNVME_NVIDIA_PAGE, DMA_BIDIRECTIONAL, 0);
+						      SNVME_NVIDIA_PAGE, DMA_BIDIRECTIONAL,
+						      DMA_ATTR_SKIP_CPU_SYNC);
 		sg_dma_len(sg) = SNVME_NVIDIA_PAGE;
 		if (dma_mapping_error(dev, sg_dma_address(sg))) {
 			snvme_nvidia_unmap(dev, &mem->own, i);

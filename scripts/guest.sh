@@ -32,6 +32,8 @@ usage() {
 	                    modules, in order, in /stock
 	  --timeout S       give up after so many seconds (120)
 	  --allow REGEX     lines of the kernel's log that this test is meant to cause
+	  --allow-report REGEX  whole reports, with a backtrace, that have such a line and none of snvme.ko's:
+	                    what a kernel says of its own
 	  --out DIR         where the logs go (build/guest-run/KERNEL[-iommu]-TEST)
 	  --stream          the test's output on our standard output (also with V=1)
 
@@ -57,7 +59,7 @@ splats+='|lockdep is turned off|blocked for more than|Call Trace|Kernel panic|ge
 
 kernel=6.1 iommu='' smp=2 mem=2G bar='' timeout=120 out='' stream='' root=nvme
 [ "${V:-0}" = 0 ] || stream=1
-disks=() allowed=()
+disks=() allowed=() reports=()
 
 options() {
 	while [ $# -gt 0 ]; do
@@ -66,11 +68,12 @@ options() {
 		--stream) stream=1 ;;
 		--no-nvme-root) root=virtio ;;
 		--help) usage; exit ;;
-		--kernel | --smp | --mem | --bar | --disk | --timeout | --allow | --out)
+		--kernel | --smp | --mem | --bar | --disk | --timeout | --allow | --allow-report | --out)
 			[ $# -ge 2 ] || die "$1 needs a value"
 			case $1 in
 			--disk) disks+=("$2") ;;
 			--allow) allowed+=("$2") ;;
+			--allow-report) reports+=("$2") ;;
 			*) printf -v "${1#--}" %s "$2" ;;
 			esac
 			shift ;;
@@ -352,6 +355,19 @@ emulator_failed() {
 }
 
 # Prints each reason why this run has failed.
+# The log without the reports, from a splat to the end of its backtrace, that match $1 and do not name snvme.ko.
+without_reports() {
+	# awk has no \b.
+	awk -v splats="${splats//\\b/}" -v own="$1" '
+		!report && $0 ~ splats { report = 1; kept = ""; known = 0; ours = 0 }
+		!report { print; next }
+		{ kept = kept $0 "\n" }
+		$0 ~ own { known = 1 }
+		/\[snvme\]/ && !/^Modules/ { ours = 1 }
+		/<\/TASK>/ { if (!known || ours) printf "%s", kept; report = 0 }
+		END { if (report) printf "%s", kept }'
+}
+
 verdict() {
 	local code log
 
@@ -367,6 +383,9 @@ verdict() {
 	fi
 	# Neither the command line nor the names of tests are the kernel's own words.
 	log=$(grep -a -v -e 'ommand line: ' -e '^\[[ 0-9.]*] test: ' "$out/kernel.log") || true
+	for code in "${reports[@]}"; do
+		log=$(without_reports "$code" <<<"$log")
+	done
 	for code in "${allowed[@]}"; do
 		log=$(grep -E -v -e "$code" <<<"$log") || true
 	done

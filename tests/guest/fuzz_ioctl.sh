@@ -7,6 +7,8 @@
 #
 # guest: --bar 64M
 # guest: --timeout 300
+# A kernel that takes no 32-bit calls ends a child that tries one.
+# guest: --allow traps: fuzz_ioctl
 set -u
 # shellcheck source-path=SCRIPTDIR
 . "${0%/*}/lib.sh"

@@ -57,7 +57,8 @@ static void bar_unmap_pieces(struct device *dev, struct sg_table *sgt, unsigned 
 	unsigned int i;
 
 	for_each_sg(sgt->sgl, sg, n, i)
-		dma_unmap_resource(dev, sg_dma_address(sg), sg_dma_len(sg), dir, 0);
+		dma_unmap_resource(dev, sg_dma_address(sg), sg_dma_len(sg), dir,
+				   DMA_ATTR_SKIP_CPU_SYNC);
 	sg_free_table(sgt);
 	kfree(sgt);
 }
@@ -82,7 +83,7 @@ static struct sg_table *bar_map(struct dma_buf_attachment *attach, enum dma_data
 	}
 	for_each_sgtable_sg(sgt, sg, i) {
 		dma_addr_t dma = dma_map_resource(attach->dev, buf->phys + (n - 1 - i) * buf->piece,
-						  buf->piece, dir, 0);
+						  buf->piece, dir, DMA_ATTR_SKIP_CPU_SYNC);
 
 		if (dma_mapping_error(attach->dev, dma)) {
 			bar_unmap_pieces(attach->dev, sgt, i, dir);
