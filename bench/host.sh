@@ -58,4 +58,25 @@ print(f"row file-{rw}-4k-qd32 vssd-file iops {ours[side]['iops']:.0f} 1/s")
 PY
 	done
 done
+# One SSD of one thread, never written: in the process that uses it, and for two others at once.
+iops() {
+	python3 -c 'import json, sys; print(round(json.load(open(sys.argv[1]))["iops"]))' "$1"
+}
+randread() {
+	build/snvme bench "$1" --rw=randread --bs=4k --iodepth=32 --runtime="$seconds" -o json >"$2"
+}
+build/snvme vssd --socket="$work/ssd" ram,size=1G,lba=4096 >"$work/served" &
+server=$!
+until grep -q serving "$work/served"; do sleep 0.1; done
+for ((turn = 0; turn < turns; turn++)); do
+	randread vssd:ram,size=1G,lba=4096 "$work/a"
+	echo "row two-processes-randread-4k-qd32 in-process iops $(iops "$work/a") 1/s" | tee -a $rows
+	randread "vfio-user:$work/ssd" "$work/a" &
+	randread "vfio-user:$work/ssd" "$work/b"
+	wait $!
+	echo "row two-processes-randread-4k-qd32 vfio-user iops $(($(iops "$work/a") + $(iops "$work/b"))) 1/s" |
+		tee -a $rows
+done
+kill $server
+wait $server
 python3 bench/host.py $rows build/bench/host.json

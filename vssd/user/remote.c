@@ -721,6 +721,8 @@ int vssd_remote_message(struct vssd_remote *r, const void *message, size_t size,
 	const struct vfio_user_header *header = message;
 	int ret;
 
+	reply->size = 0;
+	reply->fd = -1;
 	if (header->size != size || size > VFIO_USER_MAX_MESSAGE || header->flags & VFIO_USER_TYPE)
 		return -EPROTO;
 	reply->header = (struct vfio_user_header){
@@ -729,7 +731,6 @@ int vssd_remote_message(struct vssd_remote *r, const void *message, size_t size,
 		.flags = VFIO_USER_REPLY,
 	};
 	reply->size = sizeof(reply->header);
-	reply->fd = -1;
 	ret = carry_out(r, header->command, header + 1, size - sizeof(*header), fds, n_fds, reply);
 	if (!r->ctrl)
 		return -ENODEV;
