@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "tool.h"
 
@@ -27,6 +28,7 @@ int cmd_vssd(int argc, char **argv)
 	struct snvme_vssd_server *server;
 	const char *dir = NULL, *spec;
 	char why[256] = "", *name;
+	struct rlimit files;
 	bool json = false;
 	sigset_t set;
 	int opt, sig;
@@ -54,6 +56,11 @@ int cmd_vssd(int argc, char **argv)
 	name = xcalloc(1, strlen(spec) + sizeof("vssd:"));
 	sprintf(name, "%s%s", is_virtual(spec) ? "" : "vssd:", spec);
 
+	/* A descriptor for each interrupt of each client, and for its memory. */
+	if (!getrlimit(RLIMIT_NOFILE, &files)) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
 	/* Before there are threads, so that they have them blocked, too. */
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);

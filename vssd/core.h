@@ -218,6 +218,7 @@ struct vssd_worker {
 	struct vssd_cmd *retry;		/* to be called again */
 	uint32_t n_media;		/* commands in VSSD_CMD_MEDIA */
 	struct vssd_cq *irq;		/* completion queues that owe an interrupt */
+	uint32_t first;			/* controller that is asked first, modulo their number */
 	uint32_t n_active;		/* fetched and not posted; AERs and hung ones excepted */
 	uint64_t now;			/* time of this round, if anything needed it; else 0 */
 	struct vssd_stats stats;
@@ -251,6 +252,7 @@ struct vssd_range {
  * @inflight: [workers] commands that outlived their round, each guarded by its worker
  * @frozen: the command that has it to itself (or waits to), all others retry
  * @attached: bit i: attached to the controller with CNTLID i
+ * @everywhere: each controller that is added has it attached
  * @shared: may be attached to more than one (NMIC)
  * @wu, @n_wu: blocks marked by Write Uncorrectable, sorted, apart
  */
@@ -272,6 +274,7 @@ struct vssd_ns {
 					 * at once and holds nothing back: Read and Write are simple */
 	uint64_t flash_base;
 	uint64_t attached;
+	bool everywhere;
 	bool shared;
 	uint8_t nguid[16];
 	uint8_t eui64[8];

@@ -688,6 +688,9 @@ int vssd_ctrl_add(struct vssd *v, const struct vssd_ctrl_config *config,
 		v->ctrl[slot] = ctrl;
 		if (v->n_ctrl <= slot)
 			v->n_ctrl = slot + 1;
+		for (uint32_t nsid = 1; nsid <= VSSD_MAX_NS; nsid++)
+			if (v->ns[nsid] && v->ns[nsid]->everywhere)
+				v->ns[nsid]->attached |= 1ULL << slot;
 	}
 	vssd_go(v);
 	if (slot == VSSD_MAX_CTRLS) {
@@ -698,6 +701,13 @@ int vssd_ctrl_add(struct vssd *v, const struct vssd_ctrl_config *config,
 	return 0;
 }
 
+void vssd_ctrl_reset(struct vssd_ctrl *ctrl)
+{
+	vssd_stop(ctrl->v);
+	vssd_ctrl_power_on(ctrl);
+	vssd_go(ctrl->v);
+}
+
 void vssd_ctrl_remove(struct vssd_ctrl *ctrl)
 {
 	struct vssd *v = ctrl->v;
@@ -705,9 +715,8 @@ void vssd_ctrl_remove(struct vssd_ctrl *ctrl)
 	vssd_stop(v);
 	vssd_ctrl_power_on(ctrl);
 	v->ctrl[ctrl->cntlid] = NULL;
-	/* The next controller of this identifier is another one. */
 	for (uint32_t nsid = 1; nsid <= VSSD_MAX_NS; nsid++)
-		if (v->ns[nsid] && !v->ns[nsid]->shared)
+		if (v->ns[nsid])
 			v->ns[nsid]->attached &= ~(1ULL << ctrl->cntlid);
 	vssd_go(v);
 	vssd_free(v, ctrl, sizeof(*ctrl));

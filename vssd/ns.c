@@ -265,6 +265,7 @@ int vssd_ns_add(struct vssd *v, const struct vssd_ns_config *config, uint32_t *n
 	if (!ret) {
 		v->ns[c.nsid]->shared = true;
 		v->ns[c.nsid]->attached = UINT64_MAX;
+		v->ns[c.nsid]->everywhere = true;
 		ns_changed_for(v, UINT64_MAX, c.nsid);
 	}
 	vssd_go(v);

@@ -66,7 +66,7 @@ void vssd_pci_init(struct vssd_pci *pci, const struct vssd_ctrl_config *config)
 	/* An endpoint, version 2: role-based error reporting, 256 bytes of payload; no FLR. 8 GT/s, 4 lanes. */
 	put(pci, CAP_EXPRESS, 4, 0x10 | CAP_MSIX << 8 | 0x0002 << 16, 0);
 	put(pci, CAP_EXPRESS + 4, 4, 0x8001, 0);
-	put(pci, CAP_EXPRESS + 8, 4, 0x2810, 0x7fef);
+	put(pci, CAP_EXPRESS + 8, 4, 0x2810, 0x7fff);
 	put(pci, CAP_EXPRESS + 12, 4, 0x43, 0);
 	put(pci, CAP_EXPRESS + 16, 4, 0x43 << 16, 0x3);
 	put(pci, CAP_EXPRESS + 44, 4, 0x0e, 0);
@@ -86,10 +86,15 @@ void vssd_pci_read(const struct vssd_pci *pci, uint32_t offset, uint32_t length,
 
 void vssd_pci_write(struct vssd_pci *pci, uint32_t offset, uint32_t length, const uint8_t *from)
 {
+	uint8_t power = pci->config[CAP_PM + 4];
+
 	for (uint32_t i = 0; i < length; i++) {
 		uint8_t writable = pci->writable[offset + i];
 
 		pci->config[offset + i] = (uint8_t)((pci->config[offset + i] & ~writable) |
 						    (from[i] & writable));
 	}
+	/* D1 and D2 are not offered (7.5.2.2). */
+	if (pci->config[CAP_PM + 4] % 4 == 1 || pci->config[CAP_PM + 4] % 4 == 2)
+		pci->config[CAP_PM + 4] = power;
 }

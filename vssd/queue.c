@@ -960,7 +960,7 @@ static uint32_t control(struct vssd *v)
 uint32_t vssd_poll(struct vssd *v, uint32_t worker)
 {
 	struct vssd_worker *w = v->worker[worker];
-	uint32_t n = 0, turn = 0;
+	uint32_t n = 0, turn = 0, at;
 	bool stop = false;
 
 	while (SNV_LOAD_RELAXED(&v->stopping))
@@ -972,9 +972,11 @@ uint32_t vssd_poll(struct vssd *v, uint32_t worker)
 		n += poll_timers(w);
 	if (w->retry)
 		poll_retries(w);
-	for (uint32_t i = 0; i < v->n_ctrl; i++)
-		if (v->ctrl[i] && v->ctrl[i]->n_sq && vssd_ctrl_runs(v->ctrl[i]))
-			n += arbitrate(w, v->ctrl[i]);
+	/* Each in its turn is the first, so that none has all that the worker can do at once. */
+	at = v->n_ctrl > 1 ? w->first++ % v->n_ctrl : 0;
+	for (uint32_t i = 0; i < v->n_ctrl; i++, at = at + 1 < v->n_ctrl ? at + 1 : 0)
+		if (v->ctrl[at] && v->ctrl[at]->n_sq && vssd_ctrl_runs(v->ctrl[at]))
+			n += arbitrate(w, v->ctrl[at]);
 	if (w->irq)
 		flush_irqs(w);
 	if (!worker)

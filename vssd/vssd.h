@@ -320,6 +320,8 @@ size_t vssd_doorbell_bytes(const struct vssd_ctrl_config *config);
 /* 0, -EINVAL, -ENOSPC, -ENOMEM. @host is copied. The controller is in power-on state. */
 int vssd_ctrl_add(struct vssd *v, const struct vssd_ctrl_config *config,
 		  const struct vssd_host *host, struct vssd_ctrl **out);
+/* A reset of its PCI function: registers are as after power-on, all queues are gone. */
+void vssd_ctrl_reset(struct vssd_ctrl *ctrl);
 /* Take a controller away. Its transfers in flight are polled to their end. */
 void vssd_ctrl_remove(struct vssd_ctrl *ctrl);
 

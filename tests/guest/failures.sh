@@ -7,6 +7,8 @@
 #
 # guest: --bar 64M
 # guest: --timeout 300
+# Where vmalloc() fails, the kernel shows who asked; what is wrong has a headline of its own.
+# guest: --allow Call Trace
 set -u
 # shellcheck source-path=SCRIPTDIR
 . "${0%/*}/lib.sh"

@@ -564,7 +564,7 @@ static void test_use(struct client *neighbour)
 	is(unmap(&c, IOVA + MEMORY, MEMORY, 0, -1), 0, "and can be unmapped");
 	is(map(&c, IOVA + MEMORY, 0, PAGE, 1, c.fd), 0, "memory that is only to be read");
 	memset(c.memory, 0x5a, 16);
-	run(&c, 1, rw(SNV_OP_READ, 0, IOVA + MEMORY));
+	is(run(&c, 1, rw(SNV_OP_READ, 0, IOVA + MEMORY)), SNV_SC_DATA_XFER_ERROR, "is out of reach");
 	ok(c.memory[0] == 0x5a && c.memory[15] == 0x5a, "is not written");
 
 	is(tell(&c, VFIO_USER_DEVICE_RESET, NULL, 0, NULL, 0), 0, "a reset");
@@ -606,7 +606,8 @@ static void test_lies(struct client *neighbour)
 		{ 0x3ffe, 0, 4 }, { 250, VFIO_PCI_CONFIG_REGION_INDEX, 8 },
 	};
 	char body[sizeof(accesses[0]) + 8] = { 0 };
-	int pipes[2], fds[20], full, page;
+	int pipes[2], fds[20], full, page, disk = open("/proc/self/exe", O_RDONLY);
+	eventfd_t count;
 	struct client c;
 
 	raw(neighbour, "a message shorter than its header",
@@ -631,6 +632,8 @@ static void test_lies(struct client *neighbour)
 	refused(neighbour, "more than the file has", map(&c, 0, 0, 2 * MEMORY, 3, c.fd), EINVAL);
 	refused(neighbour, "past the file", map(&c, 0, MEMORY, PAGE, 3, c.fd), EINVAL);
 	refused(neighbour, "past all files", map(&c, 0, UINT64_MAX - PAGE + 1, PAGE, 3, c.fd), EINVAL);
+	refused(neighbour, "a file of a file system", map(&c, 0, 0, PAGE, 3, disk), EINVAL);
+	close(disk);
 	refused(neighbour, "a pipe", map(&c, 0, 0, PAGE, 3, pipes[0]), EINVAL);
 	refused(neighbour, "a socket", map(&c, 0, 0, PAGE, 3, c.socket), EINVAL);
 	refused(neighbour, "part of what is mapped is unmapped", unmap(&c, IOVA, PAGE, 0, -1), EINVAL);
@@ -650,17 +653,21 @@ static void test_lies(struct client *neighbour)
 	refused(neighbour, "fewer than said", set_irqs(&c, EVENTFDS, 0, 2, &full, 1), EINVAL);
 	refused(neighbour, "a vector too far", set_irqs(&c, EVENTFDS, 65, 1, &full, 1), EINVAL);
 	refused(neighbour, "around the end", set_irqs(&c, NOTHING, 1, UINT32_MAX, NULL, 0), EINVAL);
-	for (int i = 0; i < 20; i++)
-		fds[i] = dup(pipes[0]);
-	refused(neighbour, "20 descriptors", set_irqs(&c, EVENTFDS, 0, 20, fds, 20), EINVAL);
-	for (int i = 0; i < 20; i++)
-		close(fds[i]);
 	/* Writing to it would wait for a reader. */
 	eventfd_write(full, UINT64_MAX - 1);
 	is(set_irqs(&c, EVENTFDS, 1, 1, &full, 1), 0, "an eventfd that is full");
 	works(&c, 24, 1);
 	refused(neighbour, "nothing", works(&c, 24, 2), 0);
+	is(get32(&c, SNV_REG_VS) >> 16, 2, "nor does its own thread wait");
+	eventfd_read(full, &count);
+	works(&c, 24, 3);
+	ok(fires(full), "when there is room, it gets more");
 	close(full);
+	for (int i = 0; i < 20; i++)
+		fds[i] = dup(pipes[0]);
+	refused(neighbour, "20 descriptors", set_irqs(&c, EVENTFDS, 0, 20, fds, 20), -1);
+	for (int i = 0; i < 20; i++)
+		close(fds[i]);
 	close(pipes[0]);
 	close(pipes[1]);
 	hang_up(&c);

@@ -6,14 +6,16 @@
  * table of ranges changes under vssd_stop(), while no worker looks at it.
  */
 #include <fcntl.h>
-#include <poll.h>
+#include <linux/aio_abi.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../pci.h"
@@ -29,22 +31,23 @@
 /**
  * struct window - memory of another process, mapped here, as the handler of SIGBUS finds it
  * @next: in the list of all that there ever were: they are used again, and never freed
- * @begin, @end: addresses; both 0: free. Release; partner: the handler's acquire
- * @page: the file's
- * @remote: whose
+ * @changes: odd while the rest changes, under window_lock. Whoever faults in a window does so between its
+ *	changes; so one that is being changed is another
+ * @begin, @end: addresses
+ * @remote: whose; NULL: free
  */
 struct window {
 	struct window *next;
+	uint32_t changes;
 	uintptr_t begin;
 	uintptr_t end;
-	size_t page;
 	struct vssd_remote *remote;
 };
 
 /**
  * struct range - what a client mapped
  * @begin, @end: its addresses
- * @va: here; NULL: it came without a descriptor, and cannot be reached
+ * @va: here; NULL: it cannot be reached, since it came without a descriptor, or is not to be written
  * @window: of @va
  */
 struct range {
@@ -69,6 +72,8 @@ struct vssd_remote {
 	int cmb_fd;
 	void *cmb;
 	int kick;			/* eventfd */
+	int nothing;			/* /dev/null */
+	aio_context_t aio;
 	uint32_t kicked;		/* it has been written, and not yet read */
 	uint32_t lied;
 	int *irq_fd;			/* [pci.vectors]; -1: none */
@@ -80,6 +85,7 @@ struct vssd_remote {
 
 /* A signal has no other way to know. */
 static struct window *windows;
+static pthread_mutex_t window_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct sigaction sigbus_before;
 
 static void kick(struct vssd_remote *r)
@@ -88,25 +94,34 @@ static void kick(struct vssd_remote *r)
 		eventfd_write(r->kick, 1);
 }
 
+/* Is @at in the window, which is to be replaced by zeros? As a whole, so that this takes no mapping more. */
+static bool replace(struct window *w, uintptr_t at)
+{
+	uint32_t changes = __atomic_load_n(&w->changes, __ATOMIC_ACQUIRE);
+	uintptr_t begin = SNV_LOAD_RELAXED(&w->begin), end = SNV_LOAD_RELAXED(&w->end);
+	struct vssd_remote *r = SNV_LOAD_RELAXED(&w->remote);
+
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	if (changes & 1 || SNV_LOAD_RELAXED(&w->changes) != changes || !r || at < begin || at >= end ||
+	    mmap((void *)begin, end - begin, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
+		return false;
+	SNV_STORE_RELAXED(&r->lied, 1);
+	kick(r);
+	return true;
+}
+
 /* A page of the client's file is not there: have zeros in its place, and tell on the client. */
 static void on_sigbus(int sig, siginfo_t *info, void *context)
 {
 	uintptr_t at = (uintptr_t)info->si_addr;
+	int err = errno;
 
 	for (struct window *w = __atomic_load_n(&windows, __ATOMIC_ACQUIRE); w; w = w->next) {
-		uintptr_t begin = __atomic_load_n(&w->begin, __ATOMIC_ACQUIRE);
-		uintptr_t end = __atomic_load_n(&w->end, __ATOMIC_ACQUIRE);
-		void *page;
-
-		if (at < begin || at >= end)
-			continue;
-		page = (void *)(at & ~(w->page - 1));
-		if (mmap(page, w->page, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
-			break;
-		SNV_STORE_RELAXED(&w->remote->lied, 1);
-		kick(w->remote);
-		return;
+		if (replace(w, at)) {
+			errno = err;
+			return;
+		}
 	}
 	/* Somebody else's: the handler before, or the end, when the access is made again. */
 	if (sigbus_before.sa_flags & SA_SIGINFO)
@@ -131,14 +146,23 @@ int vssd_remote_guard(void)
 	return -pthread_once(&once, install);
 }
 
-/* One that is free, or a new one. */
-static struct window *window_get(struct vssd_remote *r, char *va, size_t length, size_t page)
+static void window_set(struct window *w, struct vssd_remote *r, uintptr_t begin, uintptr_t end)
 {
-	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	SNV_STORE_RELAXED(&w->changes, w->changes + 1);
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	SNV_STORE_RELAXED(&w->begin, begin);
+	SNV_STORE_RELAXED(&w->end, end);
+	SNV_STORE_RELAXED(&w->remote, r);
+	__atomic_store_n(&w->changes, w->changes + 1, __ATOMIC_RELEASE);
+}
+
+/* One that is free, or a new one. */
+static struct window *window_get(struct vssd_remote *r, char *va, size_t length)
+{
 	struct window *w;
 
-	pthread_mutex_lock(&lock);
-	for (w = windows; w && __atomic_load_n(&w->remote, __ATOMIC_ACQUIRE); w = w->next)
+	pthread_mutex_lock(&window_lock);
+	for (w = windows; w && w->remote; w = w->next)
 		;
 	if (!w) {
 		w = calloc(1, sizeof(*w));
@@ -147,22 +171,18 @@ static struct window *window_get(struct vssd_remote *r, char *va, size_t length,
 			__atomic_store_n(&windows, w, __ATOMIC_RELEASE);
 		}
 	}
-	if (w) {
-		w->remote = r;
-		w->page = page;
-		__atomic_store_n(&w->begin, (uintptr_t)va, __ATOMIC_RELEASE);
-		__atomic_store_n(&w->end, (uintptr_t)va + length, __ATOMIC_RELEASE);
-	}
-	pthread_mutex_unlock(&lock);
+	if (w)
+		window_set(w, r, (uintptr_t)va, (uintptr_t)va + length);
+	pthread_mutex_unlock(&window_lock);
 	return w;
 }
 
 /* Its memory is reached by nobody any more. */
 static void window_put(struct window *w)
 {
-	__atomic_store_n(&w->end, 0, __ATOMIC_RELEASE);
-	__atomic_store_n(&w->begin, 0, __ATOMIC_RELEASE);
-	__atomic_store_n(&w->remote, NULL, __ATOMIC_RELEASE);
+	pthread_mutex_lock(&window_lock);
+	window_set(w, NULL, 0, 0);
+	pthread_mutex_unlock(&window_lock);
 }
 
 /* ---- what the core asks for -------------------------------------------------------------------- */
@@ -203,13 +223,26 @@ static void host_irq(void *ctx, uint32_t vector)
 	kick(r);
 }
 
-/* A client that does not read what would overflow gets no more. */
-static void notify(int fd)
+/*
+ * Add 1 to a client's eventfd. write(2) waits while that would overflow, which the client can arrange; the kernel's
+ * own signal at the end of an asynchronous read does not, so that is what is asked for: of nothing.
+ */
+static void notify(struct vssd_remote *r, int fd)
 {
-	struct pollfd pfd = { .fd = fd, .events = POLLOUT };
+	char byte;
+	struct iocb read = {
+		.aio_lio_opcode = IOCB_CMD_PREAD,
+		.aio_fildes = (uint32_t)r->nothing,
+		.aio_buf = (uintptr_t)&byte,
+		.aio_nbytes = sizeof(byte),
+		.aio_flags = IOCB_FLAG_RESFD,
+		.aio_resfd = (uint32_t)fd,
+	}, *list = &read;
+	const struct timespec now = { 0 };
+	struct io_event ended;
 
-	if (poll(&pfd, 1, 0) == 1)
-		eventfd_write(fd, 1);
+	if (syscall(SYS_io_submit, r->aio, 1, &list) == 1)
+		syscall(SYS_io_getevents, r->aio, 1, 1, &ended, &now);
 }
 
 /* Interrupts that are pending, and have somewhere to go. */
@@ -220,7 +253,7 @@ static void deliver(struct vssd_remote *r)
 
 		if (r->irq_fd[i] >= 0 &&
 		    __atomic_fetch_and(&r->pending[i / BITS], ~bit, __ATOMIC_ACQUIRE) & bit)
-			notify(r->irq_fd[i]);
+			notify(r, r->irq_fd[i]);
 	}
 }
 
@@ -242,50 +275,51 @@ int vssd_remote_kicked(struct vssd_remote *r)
 
 /* ---- memory ------------------------------------------------------------------------------------ */
 
-/* Pages of the client's file. NULL: errno. */
-static char *map_file(const struct vfio_user_dma_map *map, int fd, size_t *page)
+/*
+ * Pages of the client's file. It must be one in memory, which has seals: others may take as long as they like to give
+ * us a page, such as those of a file system that the client itself runs. NULL: errno.
+ */
+static char *map_file(const struct vfio_user_dma_map *map, int fd)
 {
 	struct statfs fs;
 	struct stat st;
 	void *va;
 
-	if (fstat(fd, &st) || fstatfs(fd, &fs))
+	if (fcntl(fd, F_GET_SEALS) < 0 || fstat(fd, &st) || fstatfs(fd, &fs))
 		return NULL;
-	/* Nothing but memory has no effects when it is read. */
 	errno = EINVAL;
-	if (!S_ISREG(st.st_mode) || map->offset > (uint64_t)st.st_size ||
-	    map->size > (uint64_t)st.st_size - map->offset)
+	if (map->offset > (uint64_t)st.st_size || map->size > (uint64_t)st.st_size - map->offset ||
+	    ((size_t)fs.f_type == HUGETLBFS && (map->offset | map->size) % (uint64_t)fs.f_bsize))
 		return NULL;
-	*page = (size_t)fs.f_type == HUGETLBFS ? (size_t)fs.f_bsize : PAGE_BYTES;
-	/* What is only to be read is a copy if it is written. */
-	va = mmap(NULL, map->size, PROT_READ | PROT_WRITE,
-		  map->flags & VFIO_USER_DMA_WRITABLE ? MAP_SHARED : MAP_PRIVATE, fd,
-		  (off_t)map->offset);
+	va = mmap(NULL, map->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)map->offset);
 	return va == MAP_FAILED ? NULL : va;
 }
 
 static int dma_map(struct vssd_remote *r, const struct vfio_user_dma_map *map, const int *fd)
 {
 	struct range new = { map->address, map->address + map->size, NULL, NULL }, *range, *old;
-	size_t i = range_of(r, map->address), page;
+	size_t i = range_of(r, map->address);
 
 	if (!map->size || (map->address | map->size | map->offset) % PAGE_BYTES || new.end < new.begin ||
 	    map->flags & ~(VFIO_USER_DMA_READABLE | VFIO_USER_DMA_WRITABLE))
 		return EINVAL;
 	if (i < r->ranges && r->range[i].begin < new.end)
 		return EEXIST;
+	/* What is only to be read is out of reach: what a command would write there must not be seen. */
+	if (!(map->flags & VFIO_USER_DMA_WRITABLE))
+		fd = NULL;
 	if (r->ranges == VFIO_USER_MAX_MAPS || (fd && map->size > MAX_MAPPED - r->mapped))
 		return ENOSPC;
 	range = malloc((r->ranges + 1) * sizeof(*range));
 	if (!range)
 		return ENOMEM;
 	if (fd) {
-		new.va = map_file(map, *fd, &page);
+		new.va = map_file(map, *fd);
 		if (!new.va) {
 			free(range);
 			return errno;
 		}
-		new.window = window_get(r, new.va, map->size, page);
+		new.window = window_get(r, new.va, map->size);
 		if (!new.window) {
 			munmap(new.va, map->size);
 			free(range);
@@ -311,7 +345,7 @@ static int dma_map(struct vssd_remote *r, const struct vfio_user_dma_map *map, c
 static void unmap_range(struct vssd_remote *r, size_t i)
 {
 	struct range range = r->range[i];
-	uint32_t turn = 0;
+	const struct timespec nap = { .tv_nsec = 50000 };
 
 	vssd_stop(vssd_home_subsystem(r->home));
 	r->ranges--;
@@ -320,7 +354,7 @@ static void unmap_range(struct vssd_remote *r, size_t i)
 	if (!range.va)
 		return;
 	while (r->ctrl && !vssd_unmap(r->ctrl, range.va, range.end - range.begin))
-		snv_thread_relax(turn++);
+		nanosleep(&nap, NULL);
 	window_put(range.window);
 	munmap(range.va, range.end - range.begin);
 	r->mapped -= range.end - range.begin;
@@ -569,6 +603,9 @@ static int set_irqs(struct vssd_remote *r, const struct vfio_irq_set *set, size_
 		for (uint32_t i = 0; i < n_fds; i++)
 			if (!is_eventfd(fds[i]))
 				return EINVAL;
+		/* Its end takes the kernel some time, which those who never ask for interrupts are spared. */
+		if (n_fds && !r->aio && syscall(SYS_io_setup, 1, &r->aio))
+			return errno;
 		for (uint32_t i = 0; i < set->count; i++) {
 			set_irq_fd(r, set->start + i, n_fds ? fds[i] : -1);
 			if (n_fds)
@@ -606,26 +643,25 @@ static int add_controller(struct vssd_remote *r)
 		.cmb = r->cmb,
 	};
 
-	memset(r->doorbells, 0, r->doorbell_bytes);
-	vssd_pci_init(&r->pci, &r->config);
 	return vssd_ctrl_add(vssd_home_subsystem(r->home), &r->config, &host, &r->ctrl);
 }
 
 /* As after power-on; the client's memory and interrupts stay. */
 static int device_reset(struct vssd_remote *r)
 {
-	vssd_ctrl_remove(r->ctrl);
-	r->ctrl = NULL;
-	memset(r->pending, 0, (r->pci.vectors + BITS - 1) / BITS * sizeof(*r->pending));
+	vssd_ctrl_reset(r->ctrl);
+	vssd_pci_init(&r->pci, &r->config);
+	for (uint32_t i = 0; i < (r->pci.vectors + BITS - 1) / BITS; i++)
+		SNV_STORE_RELAXED(&r->pending[i], 0);
 	memset(r->table, 0, r->pci.vectors * MSIX_ENTRY);
-	return -add_controller(r);
+	return 0;
 }
 
 static int version(struct vssd_remote *r, const struct vfio_user_version *asked, struct vssd_reply *reply)
 {
 	static const char capabilities[] =
 		"{\"capabilities\":{\"max_msg_fds\":16,\"max_data_xfer_size\":4096,"
-		"\"pgsizes\":4096,\"max_dma_maps\":65535}}";
+		"\"pgsizes\":4096,\"max_dma_maps\":800}}";
 	struct vfio_user_version *out = (struct vfio_user_version *)(&reply->header + 1);
 
 	if (r->versioned || asked->major != VFIO_USER_MAJOR)
@@ -732,8 +768,6 @@ int vssd_remote_message(struct vssd_remote *r, const void *message, size_t size,
 	};
 	reply->size = sizeof(reply->header);
 	ret = carry_out(r, header->command, header + 1, size - sizeof(*header), fds, n_fds, reply);
-	if (!r->ctrl)
-		return -ENODEV;
 	if (ret) {
 		reply->header.flags |= VFIO_USER_ERROR;
 		reply->header.error = (uint32_t)ret;
@@ -765,7 +799,8 @@ static void *shared_memory(size_t offset, size_t length, int *fd)
 static int build(struct vssd_remote *r)
 {
 	r->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (r->kick < 0)
+	r->nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (r->kick < 0 || r->nothing < 0)
 		return -errno;
 	r->doorbells = shared_memory(0x1000, r->doorbell_bytes, &r->doorbell_fd);
 	if (!r->doorbells)
@@ -779,9 +814,10 @@ static int build(struct vssd_remote *r)
 	r->irq_fd = malloc(r->pci.vectors * sizeof(*r->irq_fd));
 	r->pending = calloc((r->pci.vectors + BITS - 1) / BITS, sizeof(*r->pending));
 	r->table = calloc(r->pci.vectors, MSIX_ENTRY);
+	if (r->irq_fd)
+		memset(r->irq_fd, 0xff, r->pci.vectors * sizeof(*r->irq_fd));
 	if (!r->irq_fd || !r->pending || !r->table)
 		return -ENOMEM;
-	memset(r->irq_fd, 0xff, r->pci.vectors * sizeof(*r->irq_fd));
 	return add_controller(r);
 }
 
@@ -797,7 +833,7 @@ int vssd_remote_create(struct vssd_home *home, const struct vssd_ctrl_config *co
 	/* What a client does ends with it. */
 	r->config.no_nssr = true;
 	r->doorbell_bytes = vssd_doorbell_bytes(&r->config);
-	r->kick = r->doorbell_fd = r->cmb_fd = -1;
+	r->kick = r->nothing = r->doorbell_fd = r->cmb_fd = -1;
 	vssd_home_polled(home, 1);
 	ret = build(r);
 	if (ret)
@@ -825,6 +861,10 @@ void vssd_remote_destroy(struct vssd_remote *r)
 		close(r->doorbell_fd);
 	if (r->cmb_fd >= 0)
 		close(r->cmb_fd);
+	if (r->aio)
+		syscall(SYS_io_destroy, r->aio);
+	if (r->nothing >= 0)
+		close(r->nothing);
 	if (r->kick >= 0)
 		close(r->kick);
 	free(r->range);

@@ -4,8 +4,8 @@
  * Sockets are not known here.
  *
  * The other process is not trusted. All that it names is checked; its memory is reached only where it mapped
- * it, and read-only memory is a copy that it never sees changed. Where its files are shorter than it said,
- * or become so, there is memory of zeros instead, and its end.
+ * it, by descriptors of files in memory (memfd, tmpfs, hugetlbfs), and to be read and written. Where such
+ * a file is shorter than it said, or becomes so, there is memory of zeros instead, and its end.
  */
 #ifndef VSSD_REMOTE_H
 #define VSSD_REMOTE_H
@@ -35,7 +35,8 @@ struct vssd_reply {
  * @home: opened by vssd_home_open_bare()
  * @config: what that said
  *
- * Return: 0, -ENOMEM, -ENOSPC (there are as many controllers as there can be), an errno of memfd_create(2).
+ * Return: 0, -ENOMEM, -ENOSPC (there are as many controllers as there can be), an errno of
+ * memfd_create(2).
  */
 int vssd_remote_create(struct vssd_home *home, const struct vssd_ctrl_config *config,
 		       struct vssd_remote **out);
@@ -51,7 +52,7 @@ void vssd_remote_destroy(struct vssd_remote *remote);
  * @reply: out
  *
  * By one thread at a time, as are the others here.
- * Return: 0; -EPROTO: it makes no sense, and nothing after it can; -ENODEV: the controller is lost
+ * Return: 0; -EPROTO: it makes no sense, and nothing after it can.
  */
 int vssd_remote_message(struct vssd_remote *remote, const void *message, size_t size, int *fds,
 			uint32_t n_fds, struct vssd_reply *reply);

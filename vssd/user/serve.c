@@ -11,11 +11,15 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "remote.h"
 #include "serve.h"
 #include "user.h"
+
+#define MAX_CLIENTS	128	/* connections: those of controllers, and some to be told that there are no more */
+#define FIRST_S		10	/* that these have to say something */
 
 /**
  * struct client - a connection
@@ -39,6 +43,7 @@ struct vssd_serve {
 	pthread_t id;
 	bool accepting;
 	struct client *clients;
+	uint32_t n_clients;
 	struct sockaddr_un address;
 };
 
@@ -89,6 +94,9 @@ static bool receive(int socket, struct message *m, size_t at, size_t length)
 		if (n <= 0)
 			return false;
 		take_fds(m, &msg);
+		/* There was no room for a descriptor: it is not known what was meant. */
+		if (msg.msg_flags & MSG_CTRUNC)
+			return false;
 		at += (size_t)n;
 		length -= (size_t)n;
 	}
@@ -141,7 +149,7 @@ static bool answer(struct vssd_remote *r, int socket, struct message *m, struct 
 	m->n_fds = 0;
 	if (receive_message(socket, m)) {
 		ret = vssd_remote_message(r, m, m->header.size, m->fds, m->n_fds, reply);
-		goes_on = ret != -ENODEV && send_reply(socket, reply) && !ret;
+		goes_on = send_reply(socket, reply) && !ret;
 	}
 	for (uint32_t i = 0; i < m->n_fds; i++)
 		if (m->fds[i] >= 0)
@@ -152,7 +160,10 @@ static bool answer(struct vssd_remote *r, int socket, struct message *m, struct 
 /* Why there is no controller for it, as the answer to what it says first. */
 static void refuse(int socket, struct message *m, struct vssd_reply *reply, int err)
 {
+	const struct timeval timeout = { .tv_sec = FIRST_S };
+
 	m->n_fds = 0;
+	setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
 	if (receive_message(socket, m)) {
 		reply->header = m->header;
 		reply->header.flags = VFIO_USER_REPLY | VFIO_USER_ERROR;
@@ -211,17 +222,22 @@ static void reap_clients(struct vssd_serve *s, bool all)
 		pthread_join(c->id, NULL);
 		close(c->socket);
 		*at = c->next;
+		s->n_clients--;
 		free(c);
 	}
 }
 
 static void take_client(struct vssd_serve *s)
 {
-	struct client *c = calloc(1, sizeof(*c));
+	struct client *c = s->n_clients < MAX_CLIENTS ? calloc(1, sizeof(*c)) : NULL;
+	const struct timespec nap = { .tv_nsec = 10000000 };
 	int socket = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC);
 
 	if (socket < 0 || !c) {
-		if (socket >= 0)
+		/* With no descriptor to spare, somebody has to go first. */
+		if (socket < 0)
+			nanosleep(&nap, NULL);
+		else
 			close(socket);
 		free(c);
 		return;
@@ -235,6 +251,7 @@ static void take_client(struct vssd_serve *s)
 	}
 	c->next = s->clients;
 	s->clients = c;
+	s->n_clients++;
 }
 
 static void *accept_all(void *arg)

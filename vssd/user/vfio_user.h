@@ -16,7 +16,7 @@
 #define VFIO_USER_MAX_FDS	16		/* descriptors with one message */
 #define VFIO_USER_MAX_DATA	4096		/* bytes of a region in one message */
 #define VFIO_USER_MAX_MESSAGE	(VFIO_USER_MAX_DATA + 4096)
-#define VFIO_USER_MAX_MAPS	65535
+#define VFIO_USER_MAX_MAPS	800	/* of 64 clients: no more than a process may have */
 
 enum vfio_user_command {
 	VFIO_USER_VERSION = 1,
