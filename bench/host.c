@@ -4,17 +4,23 @@
  *
  *	host rate SECONDS TURNS		4 KiB random reads through a queue, one thread here and one in
  *					vssd; a plain memcpy of as much, of one thread; in turns
+ *	host clients SECONDS TURNS	the same reads in two other processes at once, by vfio-user, against
+ *					those in this one; in turns
  *	host count COMMANDS SPEC	COMMANDS random reads from the device SPEC at depth 32, for an
  *					instruction counter to watch
  *
  * Prints "row CASE WHO METRIC VALUE UNIT".
  */
+#include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <snvme/snvme.h>
 
@@ -199,6 +205,99 @@ static void rate(double seconds, int turns)
 	snvme_close(r.ctrl);
 }
 
+/* In a process of its own: the rate of a client of @dir, to @fd, once @go can be read. */
+static void client(const char *dir, double seconds, int go, int fd)
+{
+	struct reader r;
+	char name[64], byte;
+	double start, result;
+
+	snprintf(name, sizeof(name), "vfio-user:%s", dir);
+	reader_open(&r, name, DEPTH);
+	if (read(go, &byte, 1) != 1)
+		_exit(1);
+	start = now();
+	result = (double)random_reads(&r, seconds, 0, 1) / (now() - start);
+	if (write(fd, &result, sizeof(result)) != sizeof(result))
+		_exit(1);
+	snvme_close(r.ctrl);
+	_exit(0);
+}
+
+/* Two at once: the sum of their rates. */
+static double two_clients(const char *dir, double seconds)
+{
+	int go[2], result[2], status;
+	double sum = 0, one;
+
+	if (pipe(go) || pipe(result))
+		die("pipe", -errno);
+	for (int i = 0; i < 2; i++)
+		if (!fork())
+			client(dir, seconds, go[0], result[1]);
+	/* Both have opened it by then. */
+	usleep(300000);
+	if (write(go[1], "!!", 2) != 2)
+		die("pipe", -errno);
+	for (int i = 0; i < 2; i++) {
+		if (wait(&status) < 0 || status || read(result[0], &one, sizeof(one)) != sizeof(one))
+			die("client", -1);
+		sum += one;
+	}
+	close(go[0]);
+	close(go[1]);
+	close(result[0]);
+	close(result[1]);
+	return sum;
+}
+
+/* An SSD of one thread in the process that uses it, and in another for two at once. */
+static void clients(double seconds, int turns)
+{
+	static const char spec[] = "vssd:ram,size=1G,lba=4096";
+	char dir[] = "/tmp/bench-host-XXXXXX", name[64], why[256];
+	struct snvme_vssd_server *server;
+	struct reader r;
+	int ready[2];
+	pid_t pid;
+
+	if (!mkdtemp(dir) || pipe(ready))
+		die("mkdtemp", -errno);
+	pid = fork();
+	if (!pid) {
+		if (snvme_vssd_serve(spec, dir, &server, why, sizeof(why)) || write(ready[1], "!", 1) != 1)
+			_exit(1);
+		pause();
+	}
+	close(ready[1]);
+	if (read(ready[0], why, 1) != 1)
+		die("serve", -1);
+	snprintf(name, sizeof(name), "vfio-user:%s", dir);
+	reader_open(&r, name, DEPTH);
+	fill(&r);
+	snvme_close(r.ctrl);
+	reader_open(&r, spec, DEPTH);
+	fill(&r);
+	for (int turn = 0; turn < turns; turn++) {
+		double start;
+		uint64_t n;
+
+		/* The other's thread looks for work for a second. */
+		usleep(1200000);
+		start = now();
+		n = random_reads(&r, seconds, 0, 1);
+		printf("row two-processes-randread-4k in-process iops %.0f 1/s\n", (double)n / (now() - start));
+		printf("row two-processes-randread-4k vfio-user iops %.0f 1/s\n", two_clients(dir, seconds));
+		fflush(stdout);
+	}
+	snvme_close(r.ctrl);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	snprintf(name, sizeof(name), "%s/cntrl", dir);
+	unlink(name);
+	rmdir(dir);
+}
+
 int main(int argc, char **argv)
 {
 	struct reader r;
@@ -207,12 +306,16 @@ int main(int argc, char **argv)
 		rate(atof(argv[2]), atoi(argv[3]));
 		return 0;
 	}
+	if (argc == 4 && !strcmp(argv[1], "clients")) {
+		clients(atof(argv[2]), atoi(argv[3]));
+		return 0;
+	}
 	if (argc == 4 && !strcmp(argv[1], "count")) {
 		reader_open(&r, argv[3], 32);
 		random_reads(&r, 0, strtoull(argv[2], NULL, 10), 0);
 		snvme_close(r.ctrl);
 		return 0;
 	}
-	fprintf(stderr, "usage: host rate SECONDS TURNS | count COMMANDS SPEC\n");
+	fprintf(stderr, "usage: host rate SECONDS TURNS | clients SECONDS TURNS | count COMMANDS SPEC\n");
 	return 2;
 }

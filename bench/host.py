@@ -19,7 +19,7 @@ rows = [{"case": c, "who": w, "metric": m, "value": statistics.median(v), "unit"
         for (c, w, m), v in values.items()]
 # Ratios of turns of the same moment, then their median: the machine's mood cancels out.
 for case, who, base in (("randread-4k", "vssd-ram", "memcpy"),
-                        ("two-processes-randread-4k-qd32", "vfio-user", "in-process"),
+                        ("two-processes-randread-4k", "vfio-user", "in-process"),
                         ("file-randread-4k-qd32", "vssd-file", "fio"),
                         ("file-randwrite-4k-qd32", "vssd-file", "fio")):
     pairs = zip(values[case, who, "iops"], values[case, base, "iops"])

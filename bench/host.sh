@@ -15,6 +15,7 @@ trap 'rm -rf "$work"' EXIT
 : >$rows
 
 build/bench-host rate "$seconds" "$turns" | tee -a $rows
+build/bench-host clients "$seconds" "$turns" | tee -a $rows
 
 # Instructions per command, counted, not timed. Data are not touched by the null medium, so that
 # neither side's share has a copy in it. The runs of two lengths take the set-up away.
@@ -58,25 +59,4 @@ print(f"row file-{rw}-4k-qd32 vssd-file iops {ours[side]['iops']:.0f} 1/s")
 PY
 	done
 done
-# One SSD of one thread, never written: in the process that uses it, and for two others at once.
-iops() {
-	python3 -c 'import json, sys; print(round(json.load(open(sys.argv[1]))["iops"]))' "$1"
-}
-randread() {
-	build/snvme bench "$1" --rw=randread --bs=4k --iodepth=32 --runtime="$seconds" -o json >"$2"
-}
-build/snvme vssd --socket="$work/ssd" ram,size=1G,lba=4096 >"$work/served" &
-server=$!
-until grep -q serving "$work/served"; do sleep 0.1; done
-for ((turn = 0; turn < turns; turn++)); do
-	randread vssd:ram,size=1G,lba=4096 "$work/a"
-	echo "row two-processes-randread-4k-qd32 in-process iops $(iops "$work/a") 1/s" | tee -a $rows
-	randread "vfio-user:$work/ssd" "$work/a" &
-	randread "vfio-user:$work/ssd" "$work/b"
-	wait $!
-	echo "row two-processes-randread-4k-qd32 vfio-user iops $(($(iops "$work/a") + $(iops "$work/b"))) 1/s" |
-		tee -a $rows
-done
-kill $server
-wait $server
 python3 bench/host.py $rows build/bench/host.json
