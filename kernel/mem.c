@@ -80,6 +80,12 @@ static bool snvme_bounced(struct device *dev, struct page *page, dma_addr_t dma)
 	return dma_need_sync(dev, dma);
 }
 
+/*
+ * Memory that is polled is coherent, or refused: there is nothing to sync. So the same page may be mapped twice, by
+ * two owners who share it.
+ */
+#define SNVME_DMA_ATTRS		DMA_ATTR_SKIP_CPU_SYNC
+
 static int snvme_dma_map(struct device *dev, struct snvme_memory *mem)
 {
 	struct sg_dma_page_iter it;
@@ -90,7 +96,7 @@ static int snvme_dma_map(struct device *dev, struct snvme_memory *mem)
 					(u64)mem->npages << PAGE_SHIFT, GFP_KERNEL_ACCOUNT);
 	if (ret)
 		return ret;
-	ret = dma_map_sgtable(dev, &mem->own, DMA_BIDIRECTIONAL, 0);
+	ret = dma_map_sgtable(dev, &mem->own, DMA_BIDIRECTIONAL, SNVME_DMA_ATTRS);
 	if (ret)
 		goto out_free;
 	for_each_sgtable_dma_page(&mem->own, &it, 0) {
@@ -104,7 +110,7 @@ static int snvme_dma_map(struct device *dev, struct snvme_memory *mem)
 	mem->sgt = &mem->own;
 	return 0;
 out_unmap:
-	dma_unmap_sgtable(dev, &mem->own, DMA_BIDIRECTIONAL, 0);
+	dma_unmap_sgtable(dev, &mem->own, DMA_BIDIRECTIONAL, SNVME_DMA_ATTRS);
 out_free:
 	sg_free_table(&mem->own);
 	return ret;
@@ -112,7 +118,7 @@ out_free:
 
 static void snvme_dma_unmap(struct device *dev, struct snvme_memory *mem)
 {
-	dma_unmap_sgtable(dev, &mem->own, DMA_BIDIRECTIONAL, 0);
+	dma_unmap_sgtable(dev, &mem->own, DMA_BIDIRECTIONAL, SNVME_DMA_ATTRS);
 	sg_free_table(&mem->own);
 	mem->sgt = NULL;
 }

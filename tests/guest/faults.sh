@@ -11,7 +11,7 @@
 # guest: --bar 64M
 # guest: --timeout 500
 # The 6.12 driver freezes its queues in one thread and lets them go in another, which lockdep takes for a mistake.
-# guest: --allow-report nvme_start_freeze|workfn=(async_run_entry_fn|blk_mq_timeout_work)
+# guest: --allow-report nvme_start_freeze|workqueue leaked atomic, lock or RCU
 set -u
 # shellcheck source-path=SCRIPTDIR
 . "${0%/*}/lib.sh"
