@@ -276,6 +276,28 @@ int snvme_wait_quiet(struct snvme_ctrl *ctrl)
 	return wait_event_killable(ctrl->wait, snvme_settled(ctrl)) ? -EINTR : 0;
 }
 
+static bool snvme_can_tell(struct snvme_ctrl *ctrl, u64 epoch)
+{
+	unsigned long flags;
+	bool can;
+
+	spin_lock_irqsave(&ctrl->state_lock, flags);
+	can = epoch < ctrl->quiet || ctrl->state != SNVME_STATE_RESET;
+	spin_unlock_irqrestore(&ctrl->state_lock, flags);
+	return can;
+}
+
+/**
+ * snvme_wait_answer() - wait until the controller has forgotten a queue, or can be asked to
+ * @ctrl: the controller
+ * @epoch: of the queue: it may be that of a reset that goes on, where its Create was carried out in the midst
+ * Return: 0 or -EINTR
+ */
+int snvme_wait_answer(struct snvme_ctrl *ctrl, u64 epoch)
+{
+	return wait_event_killable(ctrl->wait, snvme_can_tell(ctrl, epoch)) ? -EINTR : 0;
+}
+
 /* Something happened to @s that its owner has to know; with state_lock held. */
 void snvme_session_event(struct snvme_session *s)
 {
@@ -501,6 +523,7 @@ static int snvme_ctrl_probe(struct snvme_ctrl *ctrl)
 	void *eis = PEEK(priv, void *, layout.dbbuf_eis);
 	struct iommu_domain *domain;
 	void __iomem *regs;
+	void *memory = NULL;
 	u32 cc;
 
 	ctrl->bar = pci_resource_start(ctrl->pdev, 0);
@@ -508,12 +531,20 @@ static int snvme_ctrl_probe(struct snvme_ctrl *ctrl)
 	if (ctrl->bar_len < 0x2000)
 		return -EOPNOTSUPP;
 	regs = ioremap(ctrl->bar, 0x1000);
+	if (!regs) {
+		/* The BAR of a virtual SSD is memory (vssd.ko), which x86 maps as registers for one only. */
+		memory = memremap(ctrl->bar, 0x1000, MEMREMAP_WB);
+		regs = (void __iomem __force *)memory;
+	}
 	if (!regs)
 		return -ENOMEM;
 	ctrl->cap = lo_hi_readq(regs + NVME_REG_CAP);
 	ctrl->vs = readl(regs + NVME_REG_VS);
 	cc = readl(regs + NVME_REG_CC);
-	iounmap(regs);
+	if (memory)
+		memunmap(memory);
+	else
+		iounmap(regs);
 
 	if (ctrl->cap != PEEK(ctrl->nctrl, u64, layout.cap) || !admin_q ||
 	    admin_q->tag_set != PEEK(ctrl->nctrl, struct blk_mq_tag_set *, layout.admin_tagset)) {

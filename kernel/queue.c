@@ -354,13 +354,16 @@ int snvme_queue_destroy(struct snvme_session *s, u32 handle)
 
 	if (!ctrl)
 		return -ENOENT;
-	for (int tries = 0; tries < 2; tries++) {
+	for (int tries = 0; tries < 2;) {
+		u64 epoch = READ_ONCE(ctrl->epoch), made = 0;
+
 		mutex_lock(&s->lock);
 		q = xa_load(&s->queues, handle);
 		ret = !q ? -ENOENT : q->sqs ? -EBUSY : 0;
 		if (!ret) {
 			mutex_lock(&ctrl->lock);
 			snvme_delete(ctrl, q);
+			made = q->epoch;
 			if (q->deleted)
 				snvme_queue_free(s, q);
 			else
@@ -370,10 +373,13 @@ int snvme_queue_destroy(struct snvme_session *s, u32 handle)
 		mutex_unlock(&s->lock);
 		if (ret != -EIO)
 			return ret;
-		/* A reset, or the end of the driver, takes the queue along: wait for it. */
-		ret = snvme_wait_quiet(ctrl);
+		/* A reset, or the end of the driver, takes the queue along, or it can be asked for after it. */
+		ret = snvme_wait_answer(ctrl, made);
 		if (ret)
 			return ret;
+		/* Resets that follow each other cut off one Delete after the other: that is no refusal. */
+		if (READ_ONCE(ctrl->epoch) == epoch)
+			tries++;
 	}
 	return -EIO;
 }

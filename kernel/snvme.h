@@ -228,6 +228,7 @@ void snvme_session_event(struct snvme_session *s);
 void snvme_detach(struct snvme_session *s);
 bool snvme_is_quiet(struct snvme_ctrl *ctrl, u64 epoch);
 int snvme_wait_quiet(struct snvme_ctrl *ctrl);
+int snvme_wait_answer(struct snvme_ctrl *ctrl, u64 epoch);
 bool snvme_driver_live(const struct snvme_ctrl *ctrl);
 int snvme_admin(struct snvme_ctrl *ctrl, struct nvme_command *cmd, u32 *result);
 int snvme_update_grant(struct snvme_ctrl *ctrl);
