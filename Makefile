@@ -107,6 +107,7 @@ install: all
 # A tree of links for each kernel, so that builds for several do not meet.
 KERNEL_SRC := $(wildcard kernel/*.c kernel/*.h) kernel/Kbuild
 TEST_KERNEL_SRC := $(wildcard tests/kernel/*.c tests/kernel/*.h) tests/kernel/Kbuild
+VSSD_KERNEL_SRC := $(VSSD_SRC) $(wildcard vssd/*.h vssd/kernel/*.c vssd/kernel/*.h) vssd/kernel/Kbuild
 
 kernel_build = $(if $(filter $(DEBUG_KVER),$(1)),$(shell scripts/kernels.sh build debug),/lib/modules/$(1)/build)
 
@@ -116,6 +117,7 @@ define module_rule
 $(B)/kernel-$(1)/$(2).ko: $$($(3)) $$(HDRS) $(5) $(wildcard $(call kernel_build,$(1))/include/generated/autoconf.h)
 	@mkdir -p $$(@D)/$(4)
 	@ln -sfn $$(CURDIR)/include $$(@D)/include
+	@ln -sfn $$(CURDIR)/core $$(@D)/core
 	@ln -sf $$(addprefix $$(CURDIR)/,$$($(3))) $$(@D)/$(4)/
 	$$(Q)$$(MAKE) -C $(call kernel_build,$(1)) M=$$(CURDIR)/$$(@D)/$(4) \
 		$$(if $$(filter 1,$$(V)),,-s) KBUILD_MODPOST_WARN= $(6) modules $$(if $$(filter 1,$$(V)),,2>$$(@:.ko=.log) \
@@ -124,16 +126,17 @@ $(B)/kernel-$(1)/$(2).ko: $$($(3)) $$(HDRS) $(5) $(wildcard $(call kernel_build,
 endef
 $(foreach v,$(sort $(KVERS) $(shell uname -r)),\
 	$(eval $(call module_rule,$(v),snvme,KERNEL_SRC,kernel))\
+	$(eval $(call module_rule,$(v),vssd,VSSD_KERNEL_SRC,vssd))\
 	$(eval $(call module_rule,$(v),bar_dmabuf,TEST_KERNEL_SRC,tests/kernel))\
 	$(eval $(call module_rule,$(v),nvidia/snvme,KERNEL_SRC,kernel,$(B)/kernel-$(v)/bar_dmabuf.ko,\
 		NVIDIA_P2P=$(CURDIR)/tests/kernel \
 		KBUILD_EXTRA_SYMBOLS=$(CURDIR)/$(B)/kernel-$(v)/tests/kernel/Module.symvers)))
 
 .PHONY: modules
-modules: $(B)/kernel-$(shell uname -r)/snvme.ko
+modules: $(B)/kernel-$(shell uname -r)/snvme.ko $(B)/kernel-$(shell uname -r)/vssd.ko
 
 .PHONY: guest-modules
-guest-modules: $(foreach v,$(KVERS),$(B)/kernel-$(v)/snvme.ko $(B)/kernel-$(v)/nvidia/snvme.ko)
+guest-modules: $(foreach v,$(KVERS),$(foreach m,snvme vssd nvidia/snvme,$(B)/kernel-$(v)/$(m).ko))
 
 # ---- tests ------------------------------------------------------------------------------------
 
@@ -235,7 +238,7 @@ $(B)/guest/%: tests/guest/%.c $(HDRS) $(wildcard tests/*.h tests/kernel/*.h) $(B
 # A guest test is run on each kernel, with the IOMMU off and enforcing: a line of prove's for each. Those
 # that take long and are not about either run with it enforcing only. The 6.1 driver itself loses commands in
 # resets (see faults.sh): not there. Some things only the debug kernel can do, and it has the driver built in.
-GUEST_TESTS := venue abi tool reset kill p2p rogue nvidia
+GUEST_TESTS := venue abi tool reset kill p2p rogue nvidia vssd
 GUEST_LONG := namespaces fuzz_ioctl
 GUEST_NEWER := faults
 GUEST_DEBIAN := modules

@@ -64,8 +64,8 @@ SNV_FN __u64 snv_le64_get(__le64 x) { return SNV_SWAP64((SNV_FORCE __u64)x); }
 #if defined(__KERNEL__)
 #define SNV_LOAD_RELAXED(p)		READ_ONCE(*(p))
 #define SNV_STORE_RELAXED(p, v)		WRITE_ONCE(*(p), v)
-#define SNV_LOAD_ACQUIRE(p)		smp_load_acquire(p)
-#define SNV_STORE_RELEASE(p, v)		smp_store_release(p, v)
+#define SNV_LOAD_ACQUIRE(p)		smp_load_acquire((p))
+#define SNV_STORE_RELEASE(p, v)		smp_store_release((p), v)
 #elif defined(__CUDA_ARCH__)
 /* System scope, past L1: the partner may be the SSD, a CPU or another GPU. */
 SNV_FN __u32 snv_cuda_ld_relaxed(const __u32 *p)

@@ -178,7 +178,7 @@ update_root() (
 # --- the initial RAM disk: finds the root disk by its serial number ---
 
 make_initrd() (
-	local kernel_root=$1 version=$2 initrd=$3 tmp module modules=(nvme ext4 xfs)
+	local kernel_root=$1 version=$2 initrd=$3 tmp module modules=(nvme ext4 xfs configfs)
 
 	[ "$root" = nvme ] || modules+=(virtio_pci virtio_blk)
 	tmp=$(mktemp -d "$out/initrd.XXXXXX")

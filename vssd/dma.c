@@ -48,7 +48,7 @@ static int add(struct vssd *v, struct vssd_segs *segs, void *va, size_t length)
 }
 
 /* @length bytes at @addr, however they are scattered in our sight. */
-static int add_range(struct vssd_ctrl *ctrl, struct vssd_segs *segs, uint64_t addr, uint64_t length)
+static int add_bytes(struct vssd_ctrl *ctrl, struct vssd_segs *segs, uint64_t addr, uint64_t length)
 {
 	while (length) {
 		size_t part = length;
@@ -116,7 +116,7 @@ static int map_prp_list(struct vssd_ctrl *ctrl, struct vssd_segs *segs, uint64_t
 
 				if (entry & (page - 1))
 					return SNV_SC_PRP_INVALID_OFFSET;
-				ret = add_range(ctrl, segs, entry, part);
+				ret = add_bytes(ctrl, segs, entry, part);
 				if (ret)
 					return ret;
 				length -= part;
@@ -148,8 +148,8 @@ static int map_prp(struct vssd_cmd *cmd, uint64_t length)
 	if (prp1 & 3)
 		return SNV_SC_PRP_INVALID_OFFSET;
 	if (length <= first)
-		return add_range(ctrl, segs, prp1, length);
-	ret = add_range(ctrl, segs, prp1, first);
+		return add_bytes(ctrl, segs, prp1, length);
+	ret = add_bytes(ctrl, segs, prp1, first);
 	if (ret)
 		return ret;
 	length -= first;
@@ -157,7 +157,7 @@ static int map_prp(struct vssd_cmd *cmd, uint64_t length)
 		return map_prp_list(ctrl, segs, prp2, length);
 	if (prp2 & (page - 1))
 		return SNV_SC_PRP_INVALID_OFFSET;
-	return add_range(ctrl, segs, prp2, length);
+	return add_bytes(ctrl, segs, prp2, length);
 }
 
 /* What a walk through an SGL has left to describe. */
@@ -184,7 +184,7 @@ static int sgl_block(struct vssd_ctrl *ctrl, struct vssd_segs *segs,
 	} else {
 		if (length > walk->length)
 			return SNV_SC_SGL_INVALID_DATA;
-		ret = add_range(ctrl, segs, snv_le64_get(desc->addr), length);
+		ret = add_bytes(ctrl, segs, snv_le64_get(desc->addr), length);
 	}
 	walk->length -= length;
 	return !ret && last && walk->length ? SNV_SC_SGL_INVALID_DATA : ret;
@@ -364,7 +364,7 @@ int vssd_map_meta(struct vssd_cmd *cmd, uint64_t length)
 	}
 	if (mptr & 3)
 		return SNV_SC_INVALID_FIELD;
-	return add_range(cmd->ctrl, &cmd->meta, mptr, length);
+	return add_bytes(cmd->ctrl, &cmd->meta, mptr, length);
 }
 
 /* Between segments from byte @at on and a flat buffer: exactly one of @to, @from is not NULL. */

@@ -136,10 +136,10 @@ static uint32_t grant(const struct vssd_ctrl_config *config, uint32_t asked)
 }
 
 /* Before they are granted, all that there are may be created. */
-static uint32_t num_queues(const struct vssd_ctrl *ctrl, bool current)
+static uint32_t num_queues(const struct vssd_ctrl *ctrl, bool now)
 {
-	uint32_t sq = current && ctrl->granted_sq ? ctrl->granted_sq : ctrl->config.queues;
-	uint32_t cq = current && ctrl->granted_cq ? ctrl->granted_cq : ctrl->config.queues;
+	uint32_t sq = now && ctrl->granted_sq ? ctrl->granted_sq : ctrl->config.queues;
+	uint32_t cq = now && ctrl->granted_cq ? ctrl->granted_cq : ctrl->config.queues;
 
 	return (cq - 1) << SNV_NUM_QUEUES_CQ_SHIFT | (sq - 1);
 }

@@ -10,7 +10,7 @@ static void ring_free(struct vssd *v, struct vssd_ring *ring)
 	vssd_free(v, ring->page, ring->pages * sizeof(*ring->page));
 }
 
-static bool list_entry(struct vssd_ctrl *ctrl, uint64_t addr, uint64_t *out)
+static bool prp_list_entry(struct vssd_ctrl *ctrl, uint64_t addr, uint64_t *out)
 {
 	size_t length = sizeof(__le64);
 	const __le64 *entry = vssd_translate(ctrl, addr, &length);
@@ -47,12 +47,12 @@ static int ring_map(struct vssd_ctrl *ctrl, struct vssd_ring *ring, uint64_t add
 		/* The last entry of a list page leads to the next if more are to come. */
 		if (!contiguous && (addr & (page - 1)) == page - sizeof(__le64) &&
 		    i + 1 < ring->pages) {
-			if (!list_entry(ctrl, addr, &addr))
+			if (!prp_list_entry(ctrl, addr, &addr))
 				goto bad_address;
 			if (addr & (page - 1))
 				goto bad_offset;
 		}
-		if (!contiguous && !list_entry(ctrl, addr, &at))
+		if (!contiguous && !prp_list_entry(ctrl, addr, &at))
 			goto bad_address;
 		if (at & (page - 1))
 			goto bad_offset;

@@ -12,7 +12,10 @@
 #define VSSD_H
 
 #ifdef __KERNEL__
+#include <linux/limits.h>
 #include <linux/types.h>
+#define UINT32_MAX	U32_MAX
+#define UINT64_MAX	U64_MAX
 #else
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,0 +1,108 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# vssd.sh [TIMES]: SSDs that vssd.ko plays, under the stock driver and beside it; made and removed TIMES times while
+# they are in use.
+#
+# guest: --timeout 400
+set -u
+# shellcheck source-path=SCRIPTDIR
+. "${0%/*}/lib.sh"
+. "${0%/*}/load.sh"
+
+times=${1:-10}
+configfs=/sys/kernel/config/vssd
+
+load_vssd() {
+	insmod "/lib/modules/$(uname -r)/vssd.ko"
+}
+
+# make_ssd NAME ATTRIBUTE=VALUE...: an SSD that is there, with the driver.
+make_ssd() {
+	local setting
+
+	mkdir "$configfs/$1" || return
+	for setting in "${@:2}"; do
+		echo "${setting#*=}" >"$configfs/$1/${setting%%=*}" || return
+	done
+	echo 1 >"$configfs/$1/enable" && name=$(ctrl_of "$1") && wait_live "$name" && disk=$(disk_of "$1") &&
+		within 30 [ -b "/dev/$disk" ]
+}
+
+in_use() {
+	fio --name=use --filename="/dev/$1" --size=64m --rw=randrw --bs=4k --direct=1 --ioengine=libaio --iodepth=16 \
+		--time_based --runtime=60
+}
+
+try "load the module" load_vssd || done_testing
+try "configfs" mount -t configfs configfs /sys/kernel/config
+refuses "a size that is none" "nvalid" sh -c "mkdir $configfs/no && echo much >$configfs/no/size"
+refuses "blocks of 1,000 bytes" "nvalid" sh -c "echo 1000 >$configfs/no/lba"
+refuses "the module stays while there are SSDs" "in use|unavailable" rmmod vssd
+rmdir "$configfs/no"
+
+make_ssd one size=512M queues=8 || { not_ok "the stock driver takes it"; done_testing; }
+ok "the stock driver takes it: $name, $(cat $configfs/one/pci)"
+refuses "its size stays while it is there" "busy" sh -c "echo 1G >$configfs/one/size"
+is "its size" "$(cat "/sys/block/$disk/size")" "$((512 << 11))"
+for command in list "id-ctrl /dev/$name" "id-ns /dev/$disk" "list-ns /dev/$name" "smart-log /dev/$name" \
+	"error-log /dev/$name" "get-feature /dev/$name -f 7" "format /dev/$disk -l 0 -f" "reset /dev/$name"; do
+	# shellcheck disable=SC2086 # words
+	try "nvme ${command%% *}" nvme $command
+done
+wait_live "$name"
+try "fio, verified" fio --name=verify --filename="/dev/$disk" --size=32m --rw=randwrite --bs=4k --direct=1 \
+	--ioengine=libaio --iodepth=16 --verify=crc32c
+try "mkfs.xfs" mkfs.xfs -q -f "/dev/$disk"
+try "mount" mount "/dev/$disk" /mnt
+try "files" sh -c "cp /usr/bin/fio /usr/bin/bash /mnt && sync && cmp /usr/bin/fio /mnt/fio"
+try "umount" umount /mnt
+try "xfs_repair" xfs_repair -n "/dev/$disk"
+
+# Beside the stock driver, and through resets.
+try "partition" sh -c "echo 'start=64MiB' | sfdisk -q /dev/$disk"
+try "mkfs.ext4" mkfs.ext4 -q -F "/dev/${disk}p1"
+try "mount" mount "/dev/${disk}p1" /mnt
+try "load snvme.ko" load_snvme
+is "queues are spare" "$(($(count "/dev/$name" spare_sq) >= 2))" 1
+before=$(pins)
+fio_start /mnt
+try "a user queue reads what the stock path reads" snvme verify "/dev/$disk" --offset=0 --size=8m
+steady_start "/dev/$name" 300 $((16 << 20)) $((4 << 20)) 1 || not_ok "an owner of a queue"
+resets=0
+for _ in $(seq 100); do
+	echo 1 >"/sys/class/nvme/$name/reset_controller" && resets=$((resets + 1))
+done
+is "resets under load" "$resets" 100
+wait_live "$name"
+steady_end
+is "the owner lived through them: $steady_said" "$?" 0
+fio_stop
+given_back
+try "unload snvme.ko" rmmod snvme
+intact
+
+# Another beside it; then both go while they are in use.
+make_ssd two size=64M lba=4096 || not_ok "another"
+is "its blocks" "$(cat "/sys/block/$disk/queue/logical_block_size")" 4096
+try "fio" fio --name=verify --filename="/dev/$disk" --size=16m --rw=randwrite --bs=4k --direct=1 --verify=crc32c
+made=0
+for i in $(seq "$times"); do
+	make_ssd "again$i" size=64M || break
+	in_use "$disk" >/dev/null 2>&1 &
+	within 10 has_written 0
+	rmdir "$configfs/again$i" || break
+	wait $!
+	made=$((made + 1))
+done
+is "made and removed in use" "$made" "$times"
+try "remove the first" rmdir $configfs/one
+try "remove the second" rmdir $configfs/two
+loaded=0
+for _ in $(seq "$times"); do
+	rmmod vssd && load_vssd && make_ssd last size=16M && rmdir $configfs/last || break
+	loaded=$((loaded + 1))
+done
+is "loaded and unloaded" "$loaded" "$times"
+try "unload" rmmod vssd
+done_testing

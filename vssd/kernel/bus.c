@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A PCI root bus of our own with one function. Its BARs are pages of ordinary memory: nobody traps what the driver
+ * writes there, the worker looks (main.c). No memory has to be reserved at boot: pages are marked as reserved,
+ * which is what ioremap() asks of memory, and the BARs are not entered as resources of the machine, where
+ * they would meet that memory. Interrupts come from a domain of our own: no message is ever sent.
+ */
+#include <linux/iommu.h>
+#include <linux/irq.h>
+#include <linux/mm.h>
+
+#include "vssd_kernel.h"
+
+/* Domains from here on are not those of ACPI, nor of VMD. */
+#define FIRST_DOMAIN	0x20000
+
+/* ---- configuration space ----------------------------------------------------------------------- */
+
+static struct vssd_bus *bus_of(struct pci_bus *bus)
+{
+	return container_of(bus->sysdata, struct vssd_bus, sysdata);
+}
+
+static int config_read(struct pci_bus *bus, unsigned int devfn, int where, int size, u32 *value)
+{
+	struct vssd_bus *b = bus_of(bus);
+	u8 bytes[4] = { 0 };
+
+	*value = ~0U;
+	if (devfn)
+		return PCIBIOS_DEVICE_NOT_FOUND;
+	if (where + size > VSSD_PCI_CONFIG)
+		return PCIBIOS_BAD_REGISTER_NUMBER;
+	spin_lock(&b->lock);
+	vssd_pci_read(&b->pci, where, size, bytes);
+	spin_unlock(&b->lock);
+	*value = bytes[0] | bytes[1] << 8 | bytes[2] << 16 | (u32)bytes[3] << 24;
+	return PCIBIOS_SUCCESSFUL;
+}
+
+static int config_write(struct pci_bus *bus, unsigned int devfn, int where, int size, u32 value)
+{
+	struct vssd_bus *b = bus_of(bus);
+	const u8 bytes[4] = { value, value >> 8, value >> 16, value >> 24 };
+
+	if (devfn)
+		return PCIBIOS_DEVICE_NOT_FOUND;
+	if (where + size > VSSD_PCI_CONFIG)
+		return PCIBIOS_BAD_REGISTER_NUMBER;
+	spin_lock(&b->lock);
+	vssd_pci_write(&b->pci, where, size, bytes);
+	spin_unlock(&b->lock);
+	return PCIBIOS_SUCCESSFUL;
+}
+
+static struct pci_ops config_ops = { .read = config_read, .write = config_write };
+
+/* ---- interrupts -------------------------------------------------------------------------------- */
+
+static void irq_nothing(struct irq_data *d)
+{
+}
+
+static int irq_affinity(struct irq_data *d, const struct cpumask *mask, bool force)
+{
+	irq_data_update_effective_affinity(d, mask);
+	return IRQ_SET_MASK_OK_DONE;
+}
+
+static void irq_message(struct irq_data *d, struct msi_msg *msg)
+{
+	msg->address_hi = 0;
+	msg->address_lo = 0;
+	msg->data = (u32)d->hwirq;
+}
+
+static struct irq_chip parent_chip = {
+	.name = "vssd",
+	.irq_ack = irq_nothing,
+	.irq_mask = irq_nothing,
+	.irq_unmask = irq_nothing,
+	.irq_set_affinity = irq_affinity,
+	.irq_compose_msi_msg = irq_message,
+};
+
+static struct irq_chip msi_chip = {
+	.name = "vssd-MSI-X",
+	.irq_ack = irq_nothing,
+	.irq_mask = pci_msi_mask_irq,
+	.irq_unmask = pci_msi_unmask_irq,
+};
+
+/* MSI-X asks for one after the other. */
+static int parent_alloc(struct irq_domain *domain, unsigned int virq, unsigned int n, void *arg)
+{
+	struct vssd_bus *b = domain->host_data;
+	msi_alloc_info_t *info = arg;
+	u32 vector = info->hwirq & 0x7ff;
+
+	if (n != 1 || vector >= VSSD_KERNEL_VECTORS)
+		return -EINVAL;
+	irq_domain_set_info(domain, virq, vector, &parent_chip, b, handle_edge_irq, NULL, NULL);
+	WRITE_ONCE(b->virq[vector], virq);
+	return 0;
+}
+
+static void parent_free(struct irq_domain *domain, unsigned int virq, unsigned int n)
+{
+	struct irq_data *d = irq_domain_get_irq_data(domain, virq);
+	struct vssd_bus *b = domain->host_data;
+
+	WRITE_ONCE(b->virq[d->hwirq], 0);
+	irq_domain_reset_irq_data(d);
+}
+
+static const struct irq_domain_ops parent_ops = { .alloc = parent_alloc, .free = parent_free };
+
+static int make_interrupts(struct vssd_bus *b)
+{
+	b->fwnode = irq_domain_alloc_named_id_fwnode("vssd", b->sysdata.domain);
+	if (!b->fwnode)
+		return -ENOMEM;
+	b->parent = irq_domain_create_tree(b->fwnode, &parent_ops, b);
+	if (!b->parent)
+		return -ENOMEM;
+	b->msi_info.flags = MSI_FLAG_USE_DEF_DOM_OPS | MSI_FLAG_USE_DEF_CHIP_OPS | MSI_FLAG_PCI_MSIX;
+	b->msi_info.chip = &msi_chip;
+	b->msi_info.handler = handle_edge_irq;
+	b->msi_info.handler_name = "edge";
+	b->msi = pci_msi_create_irq_domain(b->fwnode, &b->msi_info, b->parent);
+	if (!b->msi)
+		return -ENOMEM;
+	b->sysdata.fwnode = b->fwnode;
+	return 0;
+}
+
+static bool masked(struct vssd_bus *b, u32 vector)
+{
+	/* Function mask, or not enabled; vector control bit 0 (PCIe 7.7.2). */
+	u32 control = READ_ONCE(b->pci.config[0x93]), word = READ_ONCE(((u32 *)b->msix)[4 * vector + 3]);
+
+	return (control & 0xc0) != 0x80 || word & 1;
+}
+
+void vssd_bus_raise(struct vssd_bus *b, u32 vector)
+{
+	unsigned int virq = vector < VSSD_KERNEL_VECTORS ? READ_ONCE(b->virq[vector]) : 0;
+
+	if (!virq || masked(b, vector)) {
+		if (vector < VSSD_KERNEL_VECTORS)
+			set_bit(vector, b->pending);
+		return;
+	}
+	clear_bit(vector, b->pending);
+	generic_handle_irq_safe(virq);
+}
+
+void vssd_bus_unmask(struct vssd_bus *b)
+{
+	u32 vector;
+
+	for_each_set_bit(vector, b->pending, VSSD_KERNEL_VECTORS)
+		vssd_bus_raise(b, vector);
+}
+
+/* ---- memory ------------------------------------------------------------------------------------ */
+
+static void *bar_alloc(size_t bytes)
+{
+	void *va = alloc_pages_exact(bytes, GFP_KERNEL | __GFP_ZERO);
+
+	for (size_t at = 0; va && at < bytes; at += PAGE_SIZE)
+		SetPageReserved(virt_to_page(va + at));
+	return va;
+}
+
+static void bar_free(void *va, size_t bytes)
+{
+	for (size_t at = 0; va && at < bytes; at += PAGE_SIZE)
+		ClearPageReserved(virt_to_page(va + at));
+	if (va)
+		free_pages_exact(va, bytes);
+}
+
+void *vssd_bus_translate(struct vssd_bus *b, u64 addr, size_t *length)
+{
+	const size_t piece = 2 << 20;
+	struct iommu_domain *domain = b->pdev ? iommu_get_domain_for_dev(&b->pdev->dev) : NULL;
+	size_t left = piece - (addr & (piece - 1));
+
+	if (domain && domain->type != IOMMU_DOMAIN_IDENTITY) {
+		left = PAGE_SIZE - offset_in_page(addr);
+		addr = iommu_iova_to_phys(domain, addr);
+		if (!addr)
+			return NULL;
+	}
+	if (!pfn_valid(PHYS_PFN(addr)))
+		return NULL;
+	*length = min(*length, left);
+	return phys_to_virt(addr);
+}
+
+/* ---- coming and going -------------------------------------------------------------------------- */
+
+/* Where the BAR is, and how large: as firmware would have left it. */
+static void place(struct vssd_bus *b, u32 bar, void *va)
+{
+	u64 at = virt_to_phys(va);
+
+	for (u32 i = 0; i < 8; i++) {
+		u32 offset = 0x10 + 4 * bar + i;
+
+		b->pci.config[offset] = (b->pci.config[offset] & ~b->pci.writable[offset]) |
+					((at >> 8 * i) & b->pci.writable[offset]);
+	}
+}
+
+int vssd_bus_make(struct vssd_bus *b, const struct vssd_ctrl_config *config)
+{
+	spin_lock_init(&b->lock);
+	vssd_pci_init(&b->pci, config);
+	b->sysdata.domain = FIRST_DOMAIN;
+	while (pci_find_bus(b->sysdata.domain, 0))
+		b->sysdata.domain++;
+	b->sysdata.node = NUMA_NO_NODE;
+	b->regs_bytes = b->pci.bar_bytes[VSSD_PCI_BAR_REGS];
+	b->msix_bytes = b->pci.bar_bytes[VSSD_PCI_BAR_MSIX];
+	b->regs = bar_alloc(b->regs_bytes);
+	b->msix = bar_alloc(b->msix_bytes);
+	if (!b->regs || !b->msix)
+		return -ENOMEM;
+	/* Masked, as after a reset. */
+	for (u32 i = 0; i < b->pci.vectors; i++)
+		((u32 *)b->msix)[4 * i + 3] = 1;
+	place(b, VSSD_PCI_BAR_REGS, b->regs);
+	place(b, VSSD_PCI_BAR_MSIX, b->msix);
+	return make_interrupts(b);
+}
+
+int vssd_bus_scan(struct vssd_bus *b, struct device *parent)
+{
+	static const u32 bars[] = { VSSD_PCI_BAR_REGS, VSSD_PCI_BAR_MSIX };
+	LIST_HEAD(resources);
+
+	pci_lock_rescan_remove();
+	pci_add_resource(&resources, &iomem_resource);
+	b->bus = pci_create_root_bus(parent, 0, &config_ops, &b->sysdata, &resources);
+	if (!b->bus) {
+		pci_free_resource_list(&resources);
+		pci_unlock_rescan_remove();
+		return -ENOMEM;
+	}
+	pci_scan_child_bus(b->bus);
+	b->pdev = pci_get_slot(b->bus, 0);
+	for (u32 i = 0; b->pdev && i < ARRAY_SIZE(bars); i++) {
+		struct resource *r = &b->pdev->resource[bars[i]];
+		void *va = bars[i] == VSSD_PCI_BAR_REGS ? b->regs : b->msix;
+
+		/* Not as a resource of the machine: see above. It still has a place and a size. */
+		r->start = virt_to_phys(va);
+		r->end = r->start + b->pci.bar_bytes[bars[i]] - 1;
+		r->flags = IORESOURCE_MEM_64;
+	}
+	if (b->pdev)
+		pci_bus_add_devices(b->bus);
+	pci_unlock_rescan_remove();
+	return b->pdev ? 0 : -ENODEV;
+}
+
+void vssd_bus_remove(struct vssd_bus *b)
+{
+	if (!b->bus)
+		return;
+	pci_lock_rescan_remove();
+	pci_stop_root_bus(b->bus);
+	pci_remove_root_bus(b->bus);
+	pci_unlock_rescan_remove();
+	if (b->pdev)
+		pci_dev_put(b->pdev);
+	b->pdev = NULL;
+	b->bus = NULL;
+}
+
+void vssd_bus_free(struct vssd_bus *b)
+{
+	if (b->msi)
+		irq_domain_remove(b->msi);
+	if (b->parent)
+		irq_domain_remove(b->parent);
+	if (b->fwnode)
+		irq_domain_free_fwnode(b->fwnode);
+	bar_free(b->msix, b->msix_bytes);
+	bar_free(b->regs, b->regs_bytes);
+}
