@@ -1175,8 +1175,8 @@ static void map(struct session *s, enum kind kind)
 		(void)*(volatile uint32_t *)va;
 		(void)*(volatile uint32_t *)(va + (length - 1) / PAGE * PAGE);
 	}
-	/* A mutation may have led to the state page. */
-	kind = offset == SNVME_MMAP_STATE ? MAP_STATE : kind;
+	/* A mutation may have led to the state page, or from there to something that can be written. */
+	kind = offset == SNVME_MMAP_STATE ? MAP_STATE : kind == MAP_STATE ? MAP_MEM : kind;
 	s->maps[s->nmaps++] = (struct map){ va, (length + PAGE - 1) / PAGE * PAGE, kind };
 }
 
