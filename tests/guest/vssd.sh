@@ -77,6 +77,26 @@ is "resets under load" "$resets" 100
 wait_live "$name"
 steady_end
 is "the owner lived through them: $steady_said" "$?" 0
+
+# A namespace beside that comes, goes, and comes back larger, while another is in use.
+steady_start "/dev/$name" 300 $((16 << 20)) $((4 << 20)) 2 1 || not_ok "an owner on the first"
+first=$steady first_out=$steady_out
+size_of() {
+	nvme id-ns "/dev/$name" -n 2 2>/dev/null | awk '$1 == "nsze" { print $3 }'
+}
+for blocks in 32768 65536; do
+	try "create a namespace of $blocks blocks" nvme create-ns "/dev/$name" -s $blocks -c $blocks -f 0 -m 1
+	try "attach it" nvme attach-ns "/dev/$name" -n 2 -c 0
+	is "its size" "$(size_of)" "$(printf '%#x' $blocks)"
+	steady_start "/dev/$name" 1 0 $((4 << 20)) 3 2 || not_ok "an owner on it"
+	steady_wait
+	is "it works: $steady_said" "$?" 0
+	try "detach it" nvme detach-ns "/dev/$name" -n 2 -c 0
+	try "delete it" nvme delete-ns "/dev/$name" -n 2
+done
+steady=$first steady_out=$first_out
+steady_end
+is "the owner on the first noticed nothing: $steady_said" "$?" 0
 fio_stop
 given_back
 try "unload snvme.ko" rmmod snvme

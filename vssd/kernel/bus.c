@@ -269,12 +269,17 @@ int vssd_bus_scan(struct vssd_bus *b, struct device *parent)
 
 void vssd_bus_remove(struct vssd_bus *b)
 {
+	struct pci_host_bridge *bridge;
+
 	if (!b->bus)
 		return;
+	bridge = pci_find_host_bridge(b->bus);
 	pci_lock_rescan_remove();
 	pci_stop_root_bus(b->bus);
 	pci_remove_root_bus(b->bus);
 	pci_unlock_rescan_remove();
+	/* The last hold of it is that of whoever created the bus. */
+	pci_free_host_bridge(bridge);
 	if (b->pdev)
 		pci_dev_put(b->pdev);
 	b->pdev = NULL;

@@ -64,6 +64,11 @@ static void env_free(void *ctx, void *p, size_t size)
 	kvfree(p);
 }
 
+static struct vssd_media *env_media_create(void *ctx, u64 size)
+{
+	return vssd_memory_create(size);
+}
+
 static u64 env_now(void *ctx)
 {
 	return ktime_get_ns();
@@ -189,7 +194,8 @@ static int add_namespace(struct ssd *s)
 
 static int ssd_start(struct ssd *s)
 {
-	const struct vssd_env env = { .alloc = env_alloc, .free = env_free, .now = env_now };
+	const struct vssd_env env = { .alloc = env_alloc, .free = env_free, .now = env_now,
+				      .media_create = env_media_create };
 	const struct vssd_config config = { .serial = s->item.ci_name, .workers = 1 };
 	struct vssd_ctrl_config ctrl;
 	struct vssd_host host = { .translate = host_translate, .irq = host_irq, .ctx = s };
