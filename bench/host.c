@@ -205,7 +205,7 @@ static void rate(double seconds, int turns)
 	snvme_close(r.ctrl);
 }
 
-/* In a process of its own: the rate of a client of @dir, to @fd, once @go can be read. */
+/* In a process of its own: a byte to @fd when it is ready, and once @go can be read, its rate. */
 static void client(const char *dir, double seconds, int go, int fd)
 {
 	struct reader r;
@@ -214,7 +214,7 @@ static void client(const char *dir, double seconds, int go, int fd)
 
 	snprintf(name, sizeof(name), "vfio-user:%s", dir);
 	reader_open(&r, name, DEPTH);
-	if (read(go, &byte, 1) != 1)
+	if (write(fd, "!", 1) != 1 || read(go, &byte, 1) != 1)
 		_exit(1);
 	start = now();
 	result = (double)random_reads(&r, seconds, 0, 1) / (now() - start);
@@ -229,14 +229,18 @@ static double two_clients(const char *dir, double seconds)
 {
 	int go[2], result[2], status;
 	double sum = 0, one;
+	char byte;
 
 	if (pipe(go) || pipe(result))
 		die("pipe", -errno);
 	for (int i = 0; i < 2; i++)
 		if (!fork())
 			client(dir, seconds, go[0], result[1]);
-	/* Both have opened it by then. */
-	usleep(300000);
+	/* A client that fails leaves nobody to write: the end of the pipe is no byte. */
+	close(result[1]);
+	for (int i = 0; i < 2; i++)
+		if (read(result[0], &byte, 1) != 1)
+			die("client", -1);
 	if (write(go[1], "!!", 2) != 2)
 		die("pipe", -errno);
 	for (int i = 0; i < 2; i++) {
@@ -247,7 +251,6 @@ static double two_clients(const char *dir, double seconds)
 	close(go[0]);
 	close(go[1]);
 	close(result[0]);
-	close(result[1]);
 	return sum;
 }
 
@@ -282,11 +285,12 @@ static void clients(double seconds, int turns)
 		double start;
 		uint64_t n;
 
-		/* The other's thread looks for work for a second. */
-		usleep(1200000);
+		/* The other's thread would look for work for a second. */
+		kill(pid, SIGSTOP);
 		start = now();
 		n = random_reads(&r, seconds, 0, 1);
 		printf("row two-processes-randread-4k in-process iops %.0f 1/s\n", (double)n / (now() - start));
+		kill(pid, SIGCONT);
 		printf("row two-processes-randread-4k vfio-user iops %.0f 1/s\n", two_clients(dir, seconds));
 		fflush(stdout);
 	}
