@@ -101,6 +101,8 @@ install: all
 	sed 's|@PREFIX@|$(PREFIX)|' lib/snvme.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/snvme.pc
 	install -m 755 $(B)/snvme $(DESTDIR)$(PREFIX)/sbin/
 	install -m 644 doc/snvme.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -d $(DESTDIR)$(PREFIX)/share/man/man4
+	install -m 644 doc/vssd.4 $(DESTDIR)$(PREFIX)/share/man/man4/
 
 # ---- kernel module ----------------------------------------------------------------------------
 
@@ -242,7 +244,7 @@ $(B)/guest/%: tests/guest/%.c $(HDRS) $(wildcard tests/*.h tests/kernel/*.h) $(B
 GUEST_TESTS := venue abi tool reset kill p2p rogue nvidia
 GUEST_LONG := namespaces fuzz_ioctl
 GUEST_NEWER := faults
-GUEST_DEBIAN := modules vssd
+GUEST_DEBIAN := modules vssd vssd_kinds
 GUEST_NEWER_LONG := torture
 GUEST_DEBUG := failures
 guest_tests = $(GUEST_TESTS) $(if $(filter on debug,$(2) $(1)),$(GUEST_LONG)) $(if $(filter 6.1,$(1)),,$(GUEST_NEWER) \

@@ -17,6 +17,7 @@
 #include <linux/errno.h>
 #include <linux/io.h>
 #include <linux/processor.h>
+#include <linux/sched.h>
 #include <linux/string.h>
 #include <linux/types.h>
 #else
@@ -292,11 +293,15 @@ SNV_FN void snv_cpu_relax(void)
 
 /*
  * Turn number @turn of a wait for another thread of this end. It may wait for our processor: a user
- * thread that only spins keeps it for a scheduler's slice at a time, and so do those behind it.
+ * thread that only spins keeps it for a scheduler's slice at a time, and so do those behind it; a thread of
+ * the kernel keeps it for ever. So in the kernel this is for threads that may sleep.
  */
 SNV_FN void snv_thread_relax(__u32 turn)
 {
-#if !defined(__KERNEL__) && !defined(__CUDA_ARCH__)
+#if defined(__KERNEL__)
+	if (turn % 64 == 63)
+		cond_resched();
+#elif !defined(__CUDA_ARCH__)
 	if (turn % 64 == 63) {
 		sched_yield();
 		return;

@@ -12,6 +12,7 @@
 #include "hal.h"
 #include <snvme/nvme.h>
 
+#include "lock.h"
 #include "vssd.h"
 
 /* What a step of a command returns, when it is not an NVMe status >= 0; VSSD_PENDING is -1. */
@@ -438,19 +439,6 @@ struct vssd {
 };
 
 /* ---- small things ----------------------------------------------------------------------------- */
-
-static inline void vssd_lock(uint32_t *lock)
-{
-	uint32_t turn = 0;
-
-	while (!snv_cas32(lock, 0, 1))
-		snv_thread_relax(turn++);
-}
-
-static inline void vssd_unlock(uint32_t *lock)
-{
-	SNV_STORE_RELEASE(lock, 0);
-}
 
 static inline void *vssd_alloc(struct vssd *v, size_t size)
 {

@@ -275,8 +275,8 @@ void vssd_forget(struct vssd *v)
 }
 
 /*
- * Remember what is at @addr, as far as it is contiguous within the 2 MiB around: data buffers are
- * used over and over. NULL: @length bytes of it are not.
+ * What is at @addr; NULL: @length bytes of it are not contiguous. Remembered, as far as it is so within the 2 MiB
+ * around: data buffers are used over and over.
  */
 char *vssd_learn(struct vssd_worker *w, struct vssd_ctrl *ctrl, uint64_t addr, size_t length)
 {
@@ -289,7 +289,8 @@ char *vssd_learn(struct vssd_worker *w, struct vssd_ctrl *ctrl, uint64_t addr, s
 	va = vssd_translate_data(ctrl, addr, &most);
 	if (!va || most < length)
 		return NULL;
-	*known = (struct vssd_known){ .ctrl = ctrl, .addr = addr, .length = most, .va = va };
+	if (!ctrl->host.transient)
+		*known = (struct vssd_known){ .ctrl = ctrl, .addr = addr, .length = most, .va = va };
 	return va;
 }
 

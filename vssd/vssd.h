@@ -69,7 +69,7 @@ struct vssd_served {
  * @translate: memory at DMA address @addr. *@length: in, the bytes wanted; out, how many of them,
  *	at least 1, follow contiguously from the pointer returned. NULL: the host has registered nothing
  *	there. Called with a worker's lock held, from several workers at once. The answer holds until
- *	vssd_unmap() of the memory: it is remembered
+ *	vssd_unmap() of the memory: it is remembered, unless @transient
  * @translate_data: likewise, for data that go between this memory and a medium and that nobody looks
  *	at: it may be memory that only media reach. NULL: none is, and @translate does. Whatever the
  *	CPU reads or writes itself is asked of @translate: a NULL there ends in Data Transfer Error
@@ -78,6 +78,8 @@ struct vssd_served {
  *	commands from now on. False: there is no room for it. NULL: the core carries them out; else it
  *	does so with admin commands only, and never looks at the rings and doorbells of I/O queues
  * @unserve: it is about to be deleted: returns when its rings and memory are touched no more
+ * @transient: what is at an address changes without a word, as behind an IOMMU: an answer holds for the command
+ *	that it was asked for, and one about a ring for the ring's life; nothing is remembered
  * @ctx: passed to each
  * @doorbells: vssd_doorbell_bytes() of memory, zeroed, page aligned: the BAR from 0x1000 on. The host
  *	may write it at any time; polled
@@ -89,6 +91,7 @@ struct vssd_host {
 	void *(*translate)(void *ctx, uint64_t addr, size_t *length);
 	void *(*translate_data)(void *ctx, uint64_t addr, size_t *length);
 	void (*irq)(void *ctx, uint32_t vector);
+	bool transient;
 	void *ctx;
 	void *doorbells;
 	void *cmb;

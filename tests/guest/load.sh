@@ -183,3 +183,24 @@ has_written() {
 goes_on() {
 	within 60 has_written "$(written)"
 }
+
+# ---- SSDs that vssd.ko plays ----
+
+ssds=/sys/kernel/config/vssd
+
+load_vssd() {
+	findmnt /sys/kernel/config >/dev/null || mount -t configfs configfs /sys/kernel/config
+	insmod "/lib/modules/$(uname -r)/vssd.ko"
+}
+
+# make_ssd NAME SETTING=VALUE...: an SSD that is there, with the driver. Sets $name (the controller's) and $disk.
+make_ssd() {
+	local setting
+
+	mkdir "$ssds/$1" || return
+	for setting in "${@:2}"; do
+		echo "${setting#*=}" >"$ssds/$1/${setting%%=*}" || return
+	done
+	echo 1 >"$ssds/$1/enable" && name=$(ctrl_of "$1") && wait_live "$name" && disk=$(disk_of "$1") &&
+		within 30 [ -b "/dev/$disk" ]
+}

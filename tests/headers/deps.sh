@@ -42,7 +42,7 @@ none "examples and benchmarks include public headers only" "$(includes examples 
 	grep -v '^bench/gpu\.cu rig\.h' | grep -E " $inside")"
 none "vssd includes uapi, hal.h and its own" "$(includes vssd | grep -E ' (ring|prp|extent|lib|tool)\.h$| snvme/(snvme|ioctl)\.h$')"
 none "vssd's core is freestanding" "$(includes vssd | grep -Ev '^vssd/(user|gpu|kernel)/' |
-	grep -Ev ' (core|vssd|pci|hal|linux/types|linux/limits|snvme/nvme|stdbool|stddef|stdint)\.h$')"
+	grep -Ev ' (core|vssd|lock|media|pci|hal|linux/types|linux/limits|snvme/nvme|stdbool|stddef|stdint)\.h$')"
 none "lib knows vssd's home alone" "$(includes lib | grep -E ' (core|vssd|user)\.h$| user/user\.h')"
 
 # A licence line first in each file; second where the first is an interpreter's.

@@ -307,13 +307,13 @@ static int flat_submit(struct vssd_media *media, struct vssd_io *io)
 	struct flat *f = (struct flat *)media;
 	char *at = f->mem + io->offset;
 
-	vssd_spin_lock(&f->lock);
+	vssd_lock(&f->lock);
 	if (io->op == VSSD_IO_DISCARD)
 		memset(at, 0, io->length);
 	for (uint32_t i = 0; i < io->segs; at += io->seg[i++].length)
 		memcpy(io->op == VSSD_IO_READ ? io->seg[i].va : at,
 		       io->op == VSSD_IO_READ ? at : io->seg[i].va, io->seg[i].length);
-	vssd_spin_unlock(&f->lock);
+	vssd_unlock(&f->lock);
 	return 0;
 }
 

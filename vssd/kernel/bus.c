@@ -4,6 +4,9 @@
  * writes there, the worker looks (main.c). No memory has to be reserved at boot: pages are marked as reserved,
  * which is what ioremap() asks of memory, and the BARs are not entered as resources of the machine, where
  * they would meet that memory. Interrupts come from a domain of our own: no message is ever sent.
+ *
+ * An IOMMU that covers all functions covers this one, too (Intel's driver looks at 16 bits of the PCI domain's number):
+ * then what the workers reach is what it would let a function reach.
  */
 #include <linux/iommu.h>
 #include <linux/irq.h>
@@ -144,11 +147,13 @@ static bool masked(struct vssd_bus *b, u32 vector)
 
 void vssd_bus_raise(struct vssd_bus *b, u32 vector)
 {
-	unsigned int virq = vector < VSSD_KERNEL_VECTORS ? READ_ONCE(b->virq[vector]) : 0;
+	unsigned int virq;
 
+	if (vector >= b->pci.vectors)
+		return;
+	virq = READ_ONCE(b->virq[vector]);
 	if (!virq || masked(b, vector)) {
-		if (vector < VSSD_KERNEL_VECTORS)
-			set_bit(vector, b->pending);
+		set_bit(vector, b->pending);
 		return;
 	}
 	clear_bit(vector, b->pending);
@@ -159,7 +164,7 @@ void vssd_bus_unmask(struct vssd_bus *b)
 {
 	u32 vector;
 
-	for_each_set_bit(vector, b->pending, VSSD_KERNEL_VECTORS)
+	for_each_set_bit(vector, b->pending, b->pci.vectors)
 		vssd_bus_raise(b, vector);
 }
 
@@ -229,6 +234,7 @@ int vssd_bus_make(struct vssd_bus *b, const struct vssd_ctrl_config *config)
 	b->msix = bar_alloc(b->msix_bytes);
 	if (!b->regs || !b->msix)
 		return -ENOMEM;
+	b->pending = b->msix + b->pci.pba;
 	/* Masked, as after a reset. */
 	for (u32 i = 0; i < b->pci.vectors; i++)
 		((u32 *)b->msix)[4 * i + 3] = 1;
@@ -243,10 +249,9 @@ int vssd_bus_scan(struct vssd_bus *b, struct device *parent)
 	LIST_HEAD(resources);
 
 	pci_lock_rescan_remove();
-	pci_add_resource(&resources, &iomem_resource);
+	/* No windows: what is in one is taken from the addresses that the IOMMU's driver gives away. */
 	b->bus = pci_create_root_bus(parent, 0, &config_ops, &b->sysdata, &resources);
 	if (!b->bus) {
-		pci_free_resource_list(&resources);
 		pci_unlock_rescan_remove();
 		return -ENOMEM;
 	}

@@ -6,17 +6,17 @@
 #include <linux/slab.h>
 #include <linux/xarray.h>
 
-#include <snvme/nvme.h>
-
 #include "vssd_kernel.h"
 
 /**
- * struct memory - a medium. One worker has it, so that every transfer is whole
+ * struct memory - a medium
  * @page: by number; what is not there is zeros
+ * @stripes: guard the pages of their bytes, and that they stay
  */
 struct memory {
 	struct vssd_media media;
 	struct xarray page;
+	struct vssd_stripes stripes;
 };
 
 static struct memory *memory_of(struct vssd_media *media)
@@ -69,60 +69,70 @@ static int copy(struct memory *m, const struct vssd_io *io)
 	return 0;
 }
 
-static void discard(struct memory *m, u64 at, u64 length)
+/* The bytes from @at up to @end, of one page. */
+static void clear_part(struct memory *m, u64 at, u64 end)
 {
-	u64 end = at + length;
+	struct page *page = at < end ? xa_load(&m->page, at >> PAGE_SHIFT) : NULL;
 
-	while (at < end) {
-		size_t offset = offset_in_page(at), n = min_t(u64, end - at, PAGE_SIZE - offset);
-		struct page *page = xa_load(&m->page, at >> PAGE_SHIFT);
+	if (page)
+		memset((char *)page_address(page) + offset_in_page(at), 0, end - at);
+}
 
-		if (page && n == PAGE_SIZE) {
-			xa_erase(&m->page, at >> PAGE_SHIFT);
+static void discard(struct memory *m, u64 at, u64 end)
+{
+	u64 first = PAGE_ALIGN(at), last = end & PAGE_MASK;
+	unsigned long index;
+	struct page *page;
+
+	clear_part(m, at, min(first, end));
+	if (first < last) {
+		xa_for_each_range(&m->page, index, page, first >> PAGE_SHIFT, (last >> PAGE_SHIFT) - 1) {
+			xa_erase(&m->page, index);
 			__free_page(page);
-		} else if (page) {
-			memset((char *)page_address(page) + offset, 0, n);
+			cond_resched();
 		}
-		at += n;
 	}
+	if (last >= first)
+		clear_part(m, last, end);
 }
 
 static int memory_submit(struct vssd_media *media, struct vssd_io *io)
 {
-	if (io->op == VSSD_IO_FLUSH)
-		return 0;
-	if (io->offset > media->size || io->length > media->size - io->offset)
-		return SNV_SC_LBA_RANGE;
-	if (io->op == VSSD_IO_DISCARD) {
-		discard(memory_of(media), io->offset, io->length);
-		return 0;
-	}
-	return copy(memory_of(media), io);
+	struct memory *m = memory_of(media);
+	int ret = vssd_io_check(media, io);
+	u64 mask;
+
+	if (ret || io->op == VSSD_IO_FLUSH || !io->length)
+		return ret;
+	mask = vssd_stripes_of(&m->stripes, io->offset, io->length);
+	vssd_stripes_lock(&m->stripes, mask);
+	if (io->op == VSSD_IO_DISCARD)
+		discard(m, io->offset, io->offset + io->length);
+	else
+		ret = copy(m, io);
+	vssd_stripes_unlock(&m->stripes, mask);
+	return ret;
 }
 
 static void memory_close(struct vssd_media *media)
 {
 	struct memory *m = memory_of(media);
-	unsigned long index;
-	struct page *page;
 
-	xa_for_each(&m->page, index, page) {
-		__free_page(page);
-		cond_resched();
-	}
+	discard(m, 0, ULONG_MAX & PAGE_MASK);
 	xa_destroy(&m->page);
 	kfree(m);
 }
 
 static const struct vssd_media_ops memory_ops = { .submit = memory_submit, .close = memory_close };
 
-struct vssd_media *vssd_memory_create(u64 size)
+struct vssd_media *vssd_memory_create(u64 size, bool shared)
 {
 	struct memory *m = kzalloc(sizeof(*m), GFP_KERNEL);
 
 	if (!m)
 		return NULL;
 	xa_init(&m->page);
+	m->stripes.shared = shared;
 	m->media.ops = &memory_ops;
 	m->media.size = size;
 	return &m->media;

@@ -186,10 +186,10 @@ static void make_ready(struct request *r)
 {
 	struct uring_worker *w = &r->file->uring->worker[r->io->worker];
 
-	vssd_spin_lock(&w->lock);
+	vssd_lock(&w->lock);
 	r->link = w->ready;
 	SNV_STORE_RELAXED(&w->ready, r);
-	vssd_spin_unlock(&w->lock);
+	vssd_unlock(&w->lock);
 }
 
 /* ---- one at a time -------------------------------------------------------------------------- */
@@ -218,7 +218,7 @@ static bool enlist(struct request *r)
 	struct file *f = r->file;
 	bool go;
 
-	vssd_spin_lock(&f->lock);
+	vssd_lock(&f->lock);
 	f->writers += writes(r);
 	r->blockers = 0;
 	for (struct request *q = f->writers ? f->first : NULL; q; q = q->next)
@@ -228,7 +228,7 @@ static bool enlist(struct request *r)
 	*(f->last ? &f->last->next : &f->first) = r;
 	f->last = r;
 	go = !r->blockers;
-	vssd_spin_unlock(&f->lock);
+	vssd_unlock(&f->lock);
 	return go;
 }
 
@@ -236,7 +236,7 @@ static void delist(struct request *r)
 {
 	struct file *f = r->file;
 
-	vssd_spin_lock(&f->lock);
+	vssd_lock(&f->lock);
 	for (struct request *q = f->writers ? r->next : NULL; q; q = q->next) {
 		if (!q->blockers || !conflict(r, q) || --q->blockers)
 			continue;
@@ -247,7 +247,7 @@ static void delist(struct request *r)
 	*(r->prev ? &r->prev->next : &f->first) = r->next;
 	*(r->next ? &r->next->prev : &f->last) = r->prev;
 	f->writers -= writes(r);
-	vssd_spin_unlock(&f->lock);
+	vssd_unlock(&f->lock);
 }
 
 /* ---- pieces --------------------------------------------------------------------------------- */
@@ -621,10 +621,10 @@ static uint32_t start_ready(struct uring_worker *w)
 	struct request *r, *next, *list = NULL;
 	uint32_t n = 0;
 
-	vssd_spin_lock(&w->lock);
+	vssd_lock(&w->lock);
 	r = w->ready;
 	SNV_STORE_RELAXED(&w->ready, NULL);
-	vssd_spin_unlock(&w->lock);
+	vssd_unlock(&w->lock);
 	for (; r; r = next) {		/* oldest first */
 		next = r->link;
 		r->link = list;

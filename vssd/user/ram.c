@@ -5,51 +5,16 @@
 
 #include "user.h"
 
-#define STRIPES		64
-#define CHUNK_SHIFT	16	/* bytes that share a lock: 64 KiB, every STRIPES of them */
-
-/*
- * A transfer holds the locks of all chunks that it meets, taken in ascending order: it is whole to
- * every other, and no two wait for each other.
- */
 struct ram {
 	struct vssd_media media;
 	char *mem;
 	size_t page;
-	bool shared;
-	struct {
-		uint32_t lock;
-	} __attribute__((aligned(64))) stripe[STRIPES];
+	struct vssd_stripes stripes;
 };
 
 static struct ram *ram_of(struct vssd_media *media)
 {
 	return (struct ram *)((char *)media - offsetof(struct ram, media));
-}
-
-/* A bit for each lock of bytes @offset up to @end, which is beyond. */
-static uint64_t stripes(uint64_t offset, uint64_t end)
-{
-	uint64_t first = offset >> CHUNK_SHIFT, last = (end - 1) >> CHUNK_SHIFT;
-	uint64_t mask = 0;
-
-	if (last - first >= STRIPES)
-		return UINT64_MAX;
-	for (; first <= last; first++)
-		mask |= 1ULL << first % STRIPES;
-	return mask;
-}
-
-static void lock(struct ram *ram, uint64_t mask)
-{
-	for (; mask; mask &= mask - 1)
-		vssd_spin_lock(&ram->stripe[__builtin_ctzll(mask)].lock);
-}
-
-static void unlock(struct ram *ram, uint64_t mask)
-{
-	for (; mask; mask &= mask - 1)
-		vssd_spin_unlock(&ram->stripe[__builtin_ctzll(mask)].lock);
 }
 
 static const struct vssd_media_ops ram_ops;
@@ -95,10 +60,10 @@ static int ram_submit(struct vssd_media *media, struct vssd_io *io)
 
 	if (ret || io->op == VSSD_IO_FLUSH || !io->length)
 		return ret;
-	mask = ram->shared ? stripes(io->offset, io->offset + io->length) : 0;
-	lock(ram, mask);
+	mask = vssd_stripes_of(&ram->stripes, io->offset, io->length);
+	vssd_stripes_lock(&ram->stripes, mask);
 	transfer(ram, io);
-	unlock(ram, mask);
+	vssd_stripes_unlock(&ram->stripes, mask);
 	return 0;
 }
 
@@ -133,7 +98,7 @@ struct vssd_media *vssd_ram_create(uint64_t size, bool shared, bool volatile_cac
 		.volatile_cache = volatile_cache,
 	};
 	ram->page = sysconf(_SC_PAGESIZE);
-	ram->shared = shared;
+	ram->stripes.shared = shared;
 	ram->mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (ram->mem == MAP_FAILED) {

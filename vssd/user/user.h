@@ -10,38 +10,14 @@
 #include "hal.h"
 #include <snvme/nvme.h>
 
+#include "../media.h"
 #include "home.h"
-
-static inline void vssd_spin_lock(uint32_t *lock)
-{
-	uint32_t turn = 0;
-
-	while (!snv_cas32(lock, 0, 1))
-		snv_thread_relax(turn++);
-}
-
-static inline void vssd_spin_unlock(uint32_t *lock)
-{
-	SNV_STORE_RELEASE(lock, 0);
-}
 
 /* Write the sentence that says what is wrong. Returns @err. */
 int vssd_why(char *why, size_t size, int err, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 
 /* ---- media ---------------------------------------------------------------------------------- */
-
-/* What no medium lets pass, whoever asks: 0 or a status. */
-static inline int vssd_io_check(const struct vssd_media *media, const struct vssd_io *io)
-{
-	if (io->op == VSSD_IO_FLUSH)
-		return 0;
-	if (io->offset > media->size || io->length > media->size - io->offset)
-		return SNV_SC_LBA_RANGE;
-	if (io->op != VSSD_IO_READ && media->readonly)
-		return SNV_SC_NS_WRITE_PROTECTED;
-	return 0;
-}
 
 /**
  * vssd_ram_create() - zeros, at first in no memory at all; may be larger than there is
