@@ -10,9 +10,9 @@ values = {}
 units = {}
 for line in open(log, errors="replace"):
     word = line.split()
-    if len(word) == 6 and word[0] == "row":
-        case, who, metric, value, unit = word[1:]
-        values.setdefault((case, who, metric), []).append(float(value))
+    if len(word) == 7 and word[0] == "row":
+        ssd, case, who, metric, value, unit = word[1:]
+        values.setdefault((f"{ssd} {case}", who, metric), []).append(float(value))
         units[metric] = unit
 if not values:
     sys.exit("bench: no figures in " + log)
@@ -23,7 +23,7 @@ turns = max(len(v) for v in values.values())
 with open("/proc/cpuinfo") as f:
     cpu = next((l.split(":")[1].strip() for l in f if l.startswith("model name")), "unknown CPU")
 machine = (f"QEMU TCG guest, 2 virtual CPUs, Debian kernel {kernel}, on {os.cpu_count()} x {cpu}; "
-           f"QEMU's NVMe model; median of {turns} turns")
+           f"QEMU's NVMe model (qemu) and vssd.ko (vssd); median of {turns} turns")
 rows = [{"case": c, "who": w, "metric": m, "value": v, "unit": units[m]}
         for (c, w, m), v in median.items()]
 
@@ -42,13 +42,13 @@ with open(out, "w") as f:
     f.write("\n")
 
 print(f"\n{machine}\n")
-print(f"{'case':<20} {'who':<12} {'IOPS':>9} {'MB/s':>9} {'p50 us':>9} {'p99 us':>9}")
+print(f"{'case':<24} {'who':<12} {'IOPS':>9} {'MB/s':>9} {'p50 us':>9} {'p99 us':>9}")
 for case in cases:
     for who in ("stock", "stock+idle", "user", "stock+user", "user+stock"):
-        print(f"{case:<20} {who:<12} " + " ".join(
+        print(f"{case:<24} {who:<12} " + " ".join(
             f"{median[case, who, m]:>9.{d}f}" for m, d in
             (("iops", 0), ("bandwidth", 1), ("p50", 1), ("p99", 1))))
-print(f"\n{'case':<20} " + " ".join(f"{a + ' / ' + b:>20}" for a, b in ratios))
+print(f"\n{'case':<24} " + " ".join(f"{a + ' / ' + b:>20}" for a, b in ratios))
 for case in cases:
-    print(f"{case:<20} " + " ".join(f"{ratio(case, a, b):>20.2f}" for a, b in ratios))
+    print(f"{case:<24} " + " ".join(f"{ratio(case, a, b):>20.2f}" for a, b in ratios))
 print(f"\nwritten to {out}")

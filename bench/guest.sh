@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# usage: bench/guest.sh [KERNEL [TURNS [SECONDS [CASES]]]]; CASES is a pattern, such as 4k-qd32
+# usage: bench/guest.sh [KERNEL [TURNS [SECONDS [CASES]]]]; CASES is a pattern, such as 4k-qd32 or vssd:
 # Runs tests/guest/bench.sh in a guest and reports: a table, and build/bench/guest.json.
 set -euo pipefail
 cd "$(dirname "$0")/.."

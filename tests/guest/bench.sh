@@ -1,12 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# The same emulated SSD, in one run: the stock driver alone, the stock driver with snvme.ko loaded
+# QEMU's SSD, and vssd.ko's beside it, each in the same run: the stock driver alone, the stock driver with snvme.ko loaded
 # and a queue open but idle, a user queue alone, and both at once. Each figure is the median of
 # several turns, taken in alternation, so that a slow moment of the machine meets all alike. Prints
-# "row CASE WHO METRIC VALUE UNIT" lines for bench/guest.py.
+# "row SSD CASE WHO METRIC VALUE UNIT" lines for bench/guest.py.
 #
-# guest: --timeout 900
+# guest: --timeout 1800
 set -u
 # shellcheck source-path=SCRIPTDIR
 . "${0%/*}/lib.sh" >/dev/null
@@ -16,12 +16,11 @@ set -u
 planned=1		# not a test script
 turns=${1:-3}
 seconds=${2:-2}
-only=${3:-.}		# a pattern of cases
-disk=$(disk_of test)
+only=${3:-.}		# a pattern of SSD:CASE, such as vssd:randread
 size=256m
 
 row() {
-	echo "row $*"
+	echo "row $ssd $*"
 }
 
 # figures CASE WHO "IOPS MB/s P50 P99"
@@ -59,17 +58,24 @@ user() {
 }
 
 # Data first: what one path writes, the other reads.
+load_vssd && make_ssd vssd size=1G || exit 1
 load_snvme || exit 1
-snvme bench "/dev/$disk" --rw=write --bs=128k --iodepth=8 --size=512m --verify=lba >/tmp/out 2>&1 &&
-	snvme verify "/dev/$disk" --size=64m >/tmp/out 2>&1 || { cat /tmp/out; exit 1; }
+declare -A disks=([qemu]=$(disk_of test) [vssd]=$disk)
+for disk in "${disks[@]}"; do
+	snvme bench "/dev/$disk" --rw=write --bs=128k --iodepth=8 --size=512m --verify=lba >/tmp/out 2>&1 &&
+		snvme verify "/dev/$disk" --size=64m >/tmp/out 2>&1 || { cat /tmp/out; exit 1; }
+done
 echo "# filled and verified through both paths"
 rmmod snvme
 
-for ((turn = 0; turn < turns; turn++)); do
+# turn SSD: each case once.
+turn() {
+	ssd=$1
+	disk=${disks[$ssd]}
 	while read -r rw bs depth; do
 		case="$rw-$bs-qd$depth"
-		[[ $case =~ $only ]] || continue
-		echo "# turn $((turn + 1)) of $turns: $case"
+		[[ $ssd:$case =~ $only ]] || continue
+		echo "# turn $turn of $turns: $ssd, $case"
 		stock "$case" stock "$rw" "$bs" "$depth" 0
 		load_snvme || exit 1
 		hog_start "/dev/$disk" idle 60 || exit 1
@@ -95,5 +101,10 @@ for ((turn = 0; turn < turns; turn++)); do
 		read 128k 4
 		write 128k 4
 	END
+}
+
+for ((turn = 1; turn <= turns; turn++)); do
+	turn qemu
+	turn vssd
 done
 exit 0
