@@ -51,6 +51,7 @@ help:
 	@echo 'make check         tests on this host: no device, no root'
 	@echo 'make check-guest   tests in a virtual machine (KERNEL=6.1 or 6.12, IOMMU=off or on: only that)'
 	@echo 'make torture       everything at once in a guest (TORTURE_SECONDS=, SEED=, KERNEL=, IOMMU=)'
+	@echo 'make churn-vssd    virtual SSDs of the kernel made and removed in use (VSSD_TIMES=, KERNEL=, IOMMU=)'
 	@echo 'make fuzz-ioctl    mutated calls of the kernel interface in a guest (FUZZ_CALLS=, SEED=, KERNEL=)'
 	@echo 'make debug-kernel  a guest kernel with KASAN, lockdep, kmemleak: make check-guest KERNEL=debug'
 	@echo 'make check-gpu     GPU threads against virtual SSDs, on a machine with an NVIDIA GPU'
@@ -239,12 +240,11 @@ $(B)/guest/%: tests/guest/%.c $(HDRS) $(wildcard tests/*.h tests/kernel/*.h) $(B
 
 # A guest test is run on each kernel, with the IOMMU off and enforcing: a line of prove's for each. Those
 # that take long and are not about either run with it enforcing only. The 6.1 driver itself loses commands in
-# resets (see faults.sh): not there. Some things only the debug kernel can do, and it has the driver built in,
-# and is too slow for what vssd.sh does in time.
-GUEST_TESTS := venue abi tool reset kill p2p rogue nvidia
+# resets (see faults.sh): not there. Some things only the debug kernel can do, and it has the driver built in.
+GUEST_TESTS := venue abi tool reset kill p2p rogue nvidia vssd vssd_kinds
 GUEST_LONG := namespaces fuzz_ioctl
 GUEST_NEWER := faults
-GUEST_DEBIAN := modules vssd vssd_kinds
+GUEST_DEBIAN := modules
 GUEST_NEWER_LONG := torture
 GUEST_DEBUG := failures
 guest_tests = $(GUEST_TESTS) $(if $(filter on debug,$(2) $(1)),$(GUEST_LONG)) $(if $(filter 6.1,$(1)),,$(GUEST_NEWER) \
@@ -290,7 +290,8 @@ do-check-guest: all guest-modules $(GUEST_BIN) guest-tests
 		{ find $(B)/guest-run -name test.log -newer $(B)/guest-tests/began \
 			-exec grep -a -A 5 '^not ok' {} +; exit 1; }
 
-# For long: the same as in check-guest, for TORTURE_SECONDS (1800) from SEED on; FUZZ_CALLS (1000000).
+# For long: the same as in check-guest, for TORTURE_SECONDS (1800) from SEED on; FUZZ_CALLS (1000000); vssd.ko's
+# SSDs made and removed, and vssd.ko itself, VSSD_TIMES (200).
 .PHONY: torture
 torture: deps
 	@$(MAKE) --no-print-directory do-long TEST="torture.sh $(or $(TORTURE_SECONDS),1800) $(or $(SEED),1)" \
@@ -300,6 +301,11 @@ torture: deps
 fuzz-ioctl: deps
 	@$(MAKE) --no-print-directory do-long TEST="fuzz_ioctl.sh $(or $(FUZZ_CALLS),1000000) $(or $(SEED),1)" \
 		TIMEOUT=$$(($(or $(FUZZ_CALLS),1000000) / 200 + 300))
+
+.PHONY: churn-vssd
+churn-vssd: deps
+	@$(MAKE) --no-print-directory do-long TEST="vssd.sh $(or $(VSSD_TIMES),200)" \
+		TIMEOUT=$$((15 * $(or $(VSSD_TIMES),200) + 400))
 
 .PHONY: do-long
 do-long: all guest-modules $(GUEST_BIN)

@@ -695,6 +695,36 @@ static void nonsense(void)
 	rig_close(r, "nonsense");
 }
 
+/* As behind an IOMMU: between commands an address gets other memory, and nobody is told. */
+static void transient(bool async)
+{
+	struct rig_config g;
+	struct rig *r;
+	uint32_t page[2], bad = 0;
+	uint64_t a;
+
+	rig_defaults(&g);
+	g.transient = true;
+	r = rig_start(&g);
+	r->ram->async = async;
+	r->chop = true;
+	a = rig_mem(r, RIG_PAGE);
+	page[0] = (uint32_t)((a - RIG_BASE) / RIG_PAGE);
+	page[1] = (uint32_t)((rig_mem(r, RIG_PAGE) - RIG_BASE) / RIG_PAGE);
+	for (uint32_t i = 0; i < 20; i++) {
+		for (int n = 0; n < 2; n++)
+			r->swapped[n] = i % 2 ? page[n] : 0;
+		rig_pattern(r, a, RIG_PAGE, i);
+		bad += rig_io(r, SNV_OP_WRITE, 8 * i, 8, a, RIG_PAGE) != 0;
+		for (int n = 0; n < 2; n++)
+			r->swapped[n] = i % 2 ? 0 : page[n];
+		rig_fill(r, a, 0, RIG_PAGE);
+		bad += rig_io(r, SNV_OP_READ, 8 * i, 8, a, RIG_PAGE) || !rig_pattern_is(r, a, RIG_PAGE, i);
+	}
+	is(bad, 0, "vssd_host.transient: other memory at the same address%s", async ? ", asynchronous" : "");
+	rig_close(r, "transient");
+}
+
 static void counters(void)
 {
 	struct rig *r = rig_plain();
@@ -736,6 +766,8 @@ int main(void)
 	read_only();
 	unknown_opcodes();
 	nonsense();
+	transient(false);
+	transient(true);
 	counters();
 	return done();
 }

@@ -238,6 +238,7 @@ struct rig_config {
 	bool no_ns;
 	bool no_media_create;
 	bool volatile_cache;
+	bool transient;			/* struct vssd_host's */
 	uint32_t admin_depth;
 	uint32_t cc;			/* CC besides EN, IOSQES, IOCQES */
 };
@@ -286,6 +287,7 @@ struct rig {
 	uint32_t top;
 	bool chop;			/* translate() ends each piece at its page */
 	bool scatter;			/* and neighbours in DMA are not neighbours here */
+	uint32_t swapped[2];		/* pages: each is where the other was */
 
 	struct rig_sq sq[RIG_QUEUES];
 	struct rig_cq cq[RIG_QUEUES];
@@ -301,6 +303,8 @@ struct rig {
 
 static uint32_t rig_place(const struct rig *r, uint32_t page)
 {
+	if (page == r->swapped[0] || page == r->swapped[1])
+		page = r->swapped[0] + r->swapped[1] - page;
 	/* An odd multiplier permutes; the pages are 3 * 2^13, so permute within 8,192. */
 	return r->scatter ? (page & ~8191u) | ((page * 4099u) & 8191u) : page;
 }
@@ -951,7 +955,7 @@ static void rig_defaults(struct rig_config *g)
 /* The controller's own: memory, and the controller itself, not enabled. */
 static void rig_controller(struct rig *r, const struct rig_config *g)
 {
-	struct vssd_host host = { .translate = rig_translate, .irq = rig_irq, .ctx = r };
+	struct vssd_host host = { .translate = rig_translate, .irq = rig_irq, .transient = g->transient, .ctx = r };
 
 	r->cfg = g->c;
 	r->cc = g->cc;
