@@ -159,9 +159,9 @@ static int play(void *arg)
 		if (idle < SPIN_NS)
 			cond_resched();
 		else if (idle < REST_NS)
-			usleep_range(NAP_US, 2 * NAP_US);
+			usleep_idle_range(NAP_US, 2 * NAP_US);
 		else
-			usleep_range(LONG_NAP_US, 2 * LONG_NAP_US);
+			usleep_idle_range(LONG_NAP_US, 2 * LONG_NAP_US);
 	}
 	return 0;
 }
