@@ -17,6 +17,7 @@
 #include <linux/errno.h>
 #include <linux/io.h>
 #include <linux/processor.h>
+#include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/string.h>
 #include <linux/types.h>
@@ -300,7 +301,7 @@ SNV_FN void snv_thread_relax(__u32 turn)
 {
 #if defined(__KERNEL__)
 	if (turn % 64 == 63)
-		cond_resched();
+		cond_resched_tasks_rcu_qs();
 #elif !defined(__CUDA_ARCH__)
 	if (turn % 64 == 63) {
 		sched_yield();

@@ -26,6 +26,7 @@
 #define VSSD_AERL		3	/* zero-based */
 #define VSSD_ACL		3	/* zero-based */
 #define VSSD_ELPE		63	/* zero-based */
+#define VSSD_RTD3E		60000000U	/* microseconds of a shutdown that flushes */
 #define VSSD_NPSS		1	/* zero-based: two power states */
 #define VSSD_RAB		4	/* commands of a burst, log2 */
 #define VSSD_KAS		10	/* granularity of the keep alive timer, 100 ms */

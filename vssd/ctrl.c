@@ -273,8 +273,11 @@ static void poll_all_media(struct vssd *v)
 void vssd_ctrl_power_on(struct vssd_ctrl *ctrl)
 {
 	ctrl_disable(ctrl);
-	while (!free_queues(ctrl))
+	/* What is to end there may wait for our processor. */
+	for (uint32_t turn = 0; !free_queues(ctrl); turn++) {
 		poll_all_media(ctrl->v);
+		snv_thread_relax(turn);
+	}
 	ctrl_disabled(ctrl);
 	SNV_STORE_RELAXED(&ctrl->cc, 0);
 	SNV_STORE_RELAXED(&ctrl->csts, 0);
@@ -705,6 +708,15 @@ void vssd_ctrl_reset(struct vssd_ctrl *ctrl)
 {
 	vssd_stop(ctrl->v);
 	vssd_ctrl_power_on(ctrl);
+	vssd_go(ctrl->v);
+}
+
+void vssd_ctrl_cut(struct vssd_ctrl *ctrl)
+{
+	vssd_stop(ctrl->v);
+	if (ctrl->phase == VSSD_ENABLING || ctrl->phase == VSSD_READY)
+		vssd_ctrl_fail(ctrl);
+	drain(ctrl);
 	vssd_go(ctrl->v);
 }
 

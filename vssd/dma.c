@@ -449,6 +449,7 @@ int vssd_media_io(struct vssd_cmd *cmd, enum vssd_io_op op, uint64_t offset, uin
 
 	io->op = op;
 	io->fua = fua;
+	io->dead = false;
 	io->worker = cmd->worker->index;
 	io->offset = offset;
 	io->length = length;

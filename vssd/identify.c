@@ -67,6 +67,8 @@ static void put_limits(const struct vssd_ctrl *ctrl, struct snv_id_ctrl *id)
 	id->acl = VSSD_ACL;
 	id->aerl = VSSD_AERL;
 	id->elpe = VSSD_ELPE;
+	/* A shutdown flushes. */
+	id->rtd3e = snv_le32(vssd_volatile_cache(ctrl->v) ? VSSD_RTD3E : 0);
 	id->npss = VSSD_NPSS;		/* of two states, about which nothing is known */
 	id->wctemp = snv_le16(VSSD_WCTEMP);
 	id->cctemp = snv_le16(VSSD_CCTEMP);
@@ -119,10 +121,20 @@ static int identify_ctrl(struct vssd_cmd *cmd, void *data)
 	return 0;
 }
 
-/* No limits but those of every command (VSL, WZSL, DMRL, ..., ZASL): zeros. */
+/* No limits but those of every command (VSL, WZSL, ..., ZASL): zeros; unless it is that of deallocating. */
 static int identify_csi_ctrl(struct vssd_cmd *cmd, void *data)
 {
-	return csi_supported(cdw11_csi(cmd)) ? 0 : SNV_SC_INVALID_IOCS;
+	uint32_t dmrsl = cmd->ctrl->config.dmrsl;
+	struct snv_id_ctrl_nvm *id = data;
+
+	if (!csi_supported(cdw11_csi(cmd)))
+		return SNV_SC_INVALID_IOCS;
+	if (dmrsl && cdw11_csi(cmd) == VSSD_CSI_NVM) {
+		id->dmrl = 1;
+		id->dmrsl = snv_le32(dmrsl);
+		id->dmsl = snv_le64(dmrsl);
+	}
+	return 0;
 }
 
 /* Base figure 290: the one combination of command sets, for any controller there is. */

@@ -813,6 +813,8 @@ static int dsm_step(struct vssd_cmd *cmd)
 
 	if (deallocate && cmd->ns->media->readonly)
 		return SNV_SC_NS_WRITE_PROTECTED;
+	if (deallocate && cmd->ctrl->config.dmrsl && dsm_ranges(cmd) > 1)
+		return SNV_SC_SIZE_LIMIT;
 	status = vssd_map_data(cmd, size, false);
 	if (status)
 		return status;
@@ -823,6 +825,8 @@ static int dsm_step(struct vssd_cmd *cmd)
 	for (uint32_t i = 0; i < dsm_ranges(cmd); i++)
 		if (!in_bounds(cmd->ns, snv_le64_get(range[i].slba), snv_le32_get(range[i].nlb)))
 			return SNV_SC_LBA_RANGE;
+	if (deallocate && cmd->ctrl->config.dmrsl && snv_le32_get(range[0].nlb) > cmd->ctrl->config.dmrsl)
+		return SNV_SC_SIZE_LIMIT;
 	/* The other attributes are hints. */
 	cmd->u.at = 0;
 	return deallocate ? dsm_next(cmd) : 0;
@@ -924,7 +928,7 @@ static int copy_check(const struct vssd_cmd *cmd, const struct snv_copy_range *r
 
 		*total += nlb;
 		if (nlb > VSSD_COPY_MSSRL || *total > VSSD_COPY_MCL)
-			return SNV_SC_COPY_SIZE;
+			return SNV_SC_SIZE_LIMIT;
 		if (!in_bounds(ns, slba, nlb))
 			return SNV_SC_LBA_RANGE;
 		status = check_tags(ns, copy_prinfor(cmd), snv_le32_get(range->eilbrt), slba);
@@ -948,7 +952,7 @@ static int copy_step(struct vssd_cmd *cmd)
 	if (cdw12 & (SNV_COPY_CDW12_FORMAT | SNV_RW_CDW12_DTYPE))
 		return SNV_SC_INVALID_FIELD;
 	if (copy_ranges(cmd) > VSSD_COPY_MSRC + 1)
-		return SNV_SC_COPY_SIZE;
+		return SNV_SC_SIZE_LIMIT;
 	/* Metadata is either stripped and made anew, or passed on. */
 	if (cmd->ns->pi && (cdw12 ^ copy_prinfor(cmd)) & SNV_RW_CDW12_PRACT)
 		return SNV_SC_INVALID_FIELD;

@@ -565,6 +565,7 @@ uint32_t vssd_sq_drain(struct vssd_sq *sq, int status)
 			continue;
 		left++;
 		cmd->dead |= status < 0;
+		cmd->io.dead |= status < 0;
 	}
 	return left;
 }

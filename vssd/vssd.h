@@ -116,6 +116,8 @@ enum vssd_io_op {
  * struct vssd_io - a transfer between memory and a medium
  * @op: what
  * @fua: durable when it ends (write, discard)
+ * @dead: set when nobody waits for it any more: its memory may be gone once the worker has looked elsewhere. For
+ *	media that copy to it at the end
  * @worker: index of the worker that started it and will poll for it
  * @offset: bytes; for FLUSH 0
  * @length: bytes; the sum of the segments for READ and WRITE
@@ -127,6 +129,7 @@ enum vssd_io_op {
 struct vssd_io {
 	enum vssd_io_op op;
 	bool fua;
+	bool dead;
 	uint32_t worker;
 	uint64_t offset;
 	uint64_t length;
@@ -296,6 +299,8 @@ enum vssd_grant {
  * @ready_ns: from CC.EN to CSTS.RDY, both ways
  * @shutdown_ns: of a shutdown, beside the flush
  * @cmb_size: bytes of controller memory buffer, 0 for none; a multiple of 4 KiB
+ * @dmrsl: blocks of a Dataset Management command that deallocates, which then has one range; 0: no limit.
+ *	For media to which deallocating is work
  */
 struct vssd_ctrl_config {
 	uint32_t queues;
@@ -316,6 +321,7 @@ struct vssd_ctrl_config {
 	uint64_t ready_ns;
 	uint64_t shutdown_ns;
 	uint64_t cmb_size;
+	uint32_t dmrsl;
 };
 
 /* All of the above as a home without an opinion wants it. */
@@ -328,6 +334,11 @@ int vssd_ctrl_add(struct vssd *v, const struct vssd_ctrl_config *config,
 		  const struct vssd_host *host, struct vssd_ctrl **out);
 /* A reset of its PCI function: registers are as after power-on, all queues are gone. */
 void vssd_ctrl_reset(struct vssd_ctrl *ctrl);
+/*
+ * The host's memory is out of reach from now on, as without Bus Master Enable: no command that was fetched touches it any
+ * more, when it comes back. The controller fails (CSTS.CFS), if it was enabled.
+ */
+void vssd_ctrl_cut(struct vssd_ctrl *ctrl);
 /* Take a controller away. Its transfers in flight are polled to their end. */
 void vssd_ctrl_remove(struct vssd_ctrl *ctrl);
 

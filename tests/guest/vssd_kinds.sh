@@ -64,7 +64,11 @@ rejects "limits of zones without zones" "need zone_size" max_open=4
 rejects "zones larger than the SSD" "with such zones" size=16M zone_size=32M
 rejects "blocks of 1,000 bytes" "lba must be" lba=1000
 rejects "zones that are no whole blocks" "multiples" lba=4096 zone_size=1000000
-rejects "Linux's own memory" "Linux's own" 'memmap=16M$0x10000000'
+rejects "Linux's own memory" "not reserved" 'memmap=16M$0x10000000'
+rejects "memory of which only a part is reserved" "not reserved" 'memmap=128M$0x60000000'
+rejects "where there is none" "not reserved" 'memmap=16M$0x1000000000'
+rejects "a device's memory" "not reserved" "memmap=8K\$$(cut -d ' ' -f 1 "/sys/class/nvme/$(ctrl_of test)/device/resource" | head -n 1)"
+rejects "a disk that is mounted" "error -16" "file=/dev/$(disk_of root)"
 
 # ---- zones ----
 make "make one with zones" zoned size=64M lba=4096 zone_size=8M zone_capacity=6M max_open=3 max_active=5

@@ -29,6 +29,13 @@ static void id_ctrl(void)
 	C(mnan); C(maxdna); C(maxcna); C(subnqn); C(psd); C(vs);
 }
 
+static void id_ctrl_nvm(void)
+{
+#define V(f) SAME(snv_id_ctrl_nvm, nvme_id_ctrl_nvm, f)
+	SIZE(snv_id_ctrl_nvm, nvme_id_ctrl_nvm);
+	V(vsl); V(wzsl); V(wusl); V(dmrl); V(dmrsl); V(dmsl);
+}
+
 static void id_ns(void)
 {
 #define N(f) SAME(snv_id_ns, nvme_id_ns, f)
@@ -174,6 +181,7 @@ static void values(void)
 int main(void)
 {
 	id_ctrl();
+	id_ctrl_nvm();
 	id_ns();
 	logs();
 	small();

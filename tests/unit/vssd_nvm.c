@@ -499,7 +499,7 @@ static void copies(bool async)
 	is(copy(r, list, 1, 1000, 15), SNV_SC_INVALID_FIELD, "NVM 3.2.2 format 15: Invalid Field");
 	if (mssrl < 65535) {
 		range[0] = (struct snv_copy_range){ .nlb = snv_le16((uint16_t)mssrl) };
-		is(copy(r, list, 1, 1000, 0), SNV_SC_COPY_SIZE,
+		is(copy(r, list, 1, 1000, 0), SNV_SC_SIZE_LIMIT,
 		   "NVM 3.2.2 above MSSRL: Command Size Limit Exceeded");
 	}
 	if (id->msrc < 255) {
@@ -507,7 +507,7 @@ static void copies(bool async)
 			range[i] = (struct snv_copy_range){ .slba = 0 };
 		is(rig_do(r, 1, SQE(.opcode = SNV_OP_COPY, .nsid = snv_le32(1), .prp1 = snv_le64(list),
 				    .prp2 = snv_le64(list + 4096), .cdw10 = snv_le32(1000),
-				    .cdw12 = snv_le32(id->msrc + 1u))), SNV_SC_COPY_SIZE,
+				    .cdw12 = snv_le32(id->msrc + 1u))), SNV_SC_SIZE_LIMIT,
 		   "NVM 3.2.2 above MSRC: Command Size Limit Exceeded");
 	}
 	ok(copy(r, 0xdead0000, 1, 1000, 0) > 0, "NVM 3.2.2 a list that isn't there");
@@ -725,6 +725,72 @@ static void transient(bool async)
 	rig_close(r, "transient");
 }
 
+/* Media end a read after the host's memory has gone out of reach: nothing is said of it, and a reset mends all. */
+static void cut(void)
+{
+	struct rig_config g;
+	struct rig *r;
+	struct snv_sqe sqe;
+	uint32_t before;
+	uint64_t a;
+
+	rig_defaults(&g);
+	r = rig_start(&g);
+	a = rig_mem(r, 4096);
+	r->ram->async = true;
+	r->ram->polls = 100;
+	sqe = rig_rw(r, SNV_OP_READ, 0, 8);
+	rig_prp(r, &sqe, a, 4096);
+	rig_submit(r, 1, &sqe);
+	for (int i = 0; i < 10; i++)
+		rig_step(r);
+	before = r->completions;
+	is(vssd_media_inflight(r->v, 0), 1, "vssd_ctrl_cut(): a read is in flight");
+	vssd_ctrl_cut(r->c);
+	is(rig_get32(r, SNV_REG_CSTS) & SNV_CSTS_CFS, SNV_CSTS_CFS, "vssd_ctrl_cut(): the controller fails");
+	for (int i = 0; i < 200; i++)
+		rig_step(r);
+	rig_reap(r);
+	is(vssd_media_inflight(r->v, 0), 0, "vssd_ctrl_cut(): the read ends");
+	is(r->completions, before, "vssd_ctrl_cut(): without a completion");
+	ok(rig_disable(r) && rig_enable(r) && !rig_create_pair(r, 1, 16), "vssd_ctrl_cut(): a reset mends it");
+	is(rig_io(r, SNV_OP_READ, 0, 8, a, 4096), 0, "vssd_ctrl_cut(): and it reads");
+	rig_close(r, "cut");
+}
+
+/* Deallocating a little at a time. */
+static void deallocate_limit(void)
+{
+	struct snv_dsm_range range[2] = { { .nlb = snv_le32(8) }, { .nlb = snv_le32(8), .slba = snv_le64(8) } };
+	struct snv_sqe sqe = { .opcode = SNV_OP_DSM, .cdw11 = snv_le32(SNV_DSM_CDW11_AD) };
+	struct rig_config g;
+	struct snv_id_ctrl_nvm *id;
+	struct rig *r;
+	uint64_t a;
+
+	rig_defaults(&g);
+	g.c.dmrsl = 16;
+	r = rig_start(&g);
+	a = rig_mem(r, 4096);
+	is(rig_identify(r, SNV_CNS_CSI_CTRL, 0, 0, a), 0, "NVM 4.1.5.4 Identify Controller");
+	id = rig_ptr(r, a);
+	ok(id->dmrl == 1 && snv_le32_get(id->dmrsl) == 16 && snv_le64_get(id->dmsl) == 16,
+	   "NVM 4.1.5.4 limits of Dataset Management");
+	sqe.nsid = snv_le32(r->nsid);
+	sqe.prp1 = snv_le64(a);
+	rig_put(r, a, range, sizeof(range));
+	is(rig_do(r, 1, &sqe), 0, "NVM 3.2.3 within them");
+	sqe.cdw10 = snv_le32(1);
+	is(rig_do(r, 1, &sqe), SNV_SC_SIZE_LIMIT, "NVM 3.2.3 more ranges");
+	sqe.cdw10 = 0;
+	range[0].nlb = snv_le32(17);
+	rig_put(r, a, range, sizeof(range));
+	is(rig_do(r, 1, &sqe), SNV_SC_SIZE_LIMIT, "NVM 3.2.3 more blocks");
+	sqe.cdw11 = 0;
+	is(rig_do(r, 1, &sqe), 0, "NVM 3.2.3 which are no limits of hints");
+	rig_close(r, "deallocate_limit");
+}
+
 static void counters(void)
 {
 	struct rig *r = rig_plain();
@@ -768,6 +834,8 @@ int main(void)
 	nonsense();
 	transient(false);
 	transient(true);
+	cut();
+	deallocate_limit();
 	counters();
 	return done();
 }

@@ -8,9 +8,11 @@
  * An IOMMU that covers all functions covers this one, too (Intel's driver looks at 16 bits of the PCI domain's number):
  * then what the workers reach is what it would let a function reach.
  */
+#include <linux/delay.h>
 #include <linux/iommu.h>
 #include <linux/irq.h>
 #include <linux/mm.h>
+#include <linux/set_memory.h>
 
 #include "vssd_kernel.h"
 
@@ -41,6 +43,53 @@ static int config_read(struct pci_bus *bus, unsigned int devfn, int where, int s
 	return PCIBIOS_SUCCESSFUL;
 }
 
+/*
+ * Bus Master Enable (PCIe 7.5.1.1.3): a driver that has given up on us clears it and frees its memory. So whoever plays the
+ * SSD asks vssd_bus_enter() first. Perhaps under a lock of Linux's, so that we cannot sleep, and it is not
+ * waited for ever: a round takes microseconds, or a few milliseconds.
+ *
+ * Pairs: @master is stored, then @inside read, here; @inside is raised, then @master read, there.
+ */
+static void master_changed(struct vssd_bus *b)
+{
+	bool master = b->pci.config[4] & 4;
+
+	if (master == READ_ONCE(b->master))
+		return;
+	if (!master)
+		WRITE_ONCE(b->cut, true);
+	WRITE_ONCE(b->master, master);
+	smp_mb();
+	for (u32 us = 0; !master && us < 10000 && atomic_read(&b->inside); us++)
+		udelay(1);
+}
+
+bool vssd_bus_enter(struct vssd_bus *b)
+{
+	atomic_inc(&b->inside);
+	smp_mb__after_atomic();
+	if (READ_ONCE(b->master) && !READ_ONCE(b->cut))
+		return true;
+	atomic_dec(&b->inside);
+	return false;
+}
+
+void vssd_bus_leave(struct vssd_bus *b)
+{
+	atomic_dec_return_release(&b->inside);
+}
+
+bool vssd_bus_cut(struct vssd_bus *b)
+{
+	return READ_ONCE(b->cut) && !atomic_read(&b->inside);
+}
+
+void vssd_bus_mend(struct vssd_bus *b)
+{
+	/* Before the next round: what vssd_ctrl_cut() did. Partner: vssd_bus_enter(). */
+	smp_store_release(&b->cut, false);
+}
+
 static int config_write(struct pci_bus *bus, unsigned int devfn, int where, int size, u32 value)
 {
 	struct vssd_bus *b = bus_of(bus);
@@ -53,6 +102,8 @@ static int config_write(struct pci_bus *bus, unsigned int devfn, int where, int 
 	spin_lock(&b->lock);
 	vssd_pci_write(&b->pci, where, size, bytes);
 	spin_unlock(&b->lock);
+	if (where < 8)
+		master_changed(b);
 	return PCIBIOS_SUCCESSFUL;
 }
 
@@ -147,17 +198,21 @@ static bool masked(struct vssd_bus *b, u32 vector)
 
 void vssd_bus_raise(struct vssd_bus *b, u32 vector)
 {
+	unsigned long flags;
 	unsigned int virq;
 
 	if (vector >= b->pci.vectors)
 		return;
+	/* Not to be kept from it between looking and raising, while the driver gives its interrupts back. */
+	local_irq_save(flags);
 	virq = READ_ONCE(b->virq[vector]);
 	if (!virq || masked(b, vector)) {
 		set_bit(vector, b->pending);
-		return;
+	} else {
+		clear_bit(vector, b->pending);
+		generic_handle_irq(virq);
 	}
-	clear_bit(vector, b->pending);
-	generic_handle_irq_safe(virq);
+	local_irq_restore(flags);
 }
 
 void vssd_bus_unmask(struct vssd_bus *b)
@@ -181,6 +236,9 @@ static void *bar_alloc(size_t bytes)
 
 static void bar_free(void *va, size_t bytes)
 {
+	/* ioremap() of memory makes its own mapping an uncached one, and leaves it like that. */
+	if (va)
+		set_memory_wb((unsigned long)va, bytes >> PAGE_SHIFT);
 	for (size_t at = 0; va && at < bytes; at += PAGE_SIZE)
 		ClearPageReserved(virt_to_page(va + at));
 	if (va)

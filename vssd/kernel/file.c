@@ -7,6 +7,7 @@
 #include <linux/falloc.h>	/* after fs.h: needs its types */
 #include <linux/list.h>
 #include <linux/llist.h>
+#include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/rwsem.h>
 #include <linux/sched/mm.h>
@@ -32,12 +33,17 @@ struct file_media {
 	struct llist_head ended[VSSD_MAX_WORKERS];
 };
 
-/* A transfer under way. Its worker's, then the work queue's, then, from @ended, its worker's again. */
+/**
+ * struct transfer - a transfer under way: its worker's, then the work queue's, then, from @ended, its worker's again
+ * @buffer: what is read or written. Only the worker touches the host's memory, and only while somebody waits for the
+ *	command: storage may take longer than the host's driver has patience
+ */
 struct transfer {
 	struct work_struct work;
 	struct llist_node node;
 	struct file_media *f;
 	struct vssd_io *io;
+	void *buffer;
 	int status;
 };
 
@@ -63,52 +69,34 @@ static int sync_all(struct file_media *f)
 }
 
 /* What is behind the end of a file that has become shorter is zeros. */
-static int read_segs(struct file_media *f, const struct vssd_io *io)
-{
-	loff_t at = io->offset;
-
-	for (u32 i = 0; i < io->segs; i++) {
-		char *va = io->seg[i].va;
-		size_t left = io->seg[i].length;
-
-		while (left) {
-			ssize_t n = kernel_read(f->file, va, left, &at);
-
-			if (n < 0)
-				return SNV_SC_READ_ERROR;
-			if (!n) {
-				memset(va, 0, left);
-				at += left;
-				break;
-			}
-			va += n;
-			left -= n;
-		}
-	}
-	return 0;
-}
-
-static int write_all(struct file_media *f, const void *va, size_t left, loff_t *at)
+static int read_all(struct file_media *f, void *to, size_t left, loff_t at)
 {
 	while (left) {
-		ssize_t n = kernel_write(f->file, va, left, at);
+		ssize_t n = kernel_read(f->file, to, left, &at);
 
-		if (n <= 0)
-			return n == -ENOSPC || n == -EDQUOT ? SNV_SC_CAP_EXCEEDED : SNV_SC_WRITE_FAULT;
-		va += n;
+		if (n < 0)
+			return SNV_SC_READ_ERROR;
+		if (!n) {
+			memset(to, 0, left);
+			return 0;
+		}
+		to += n;
 		left -= n;
 	}
 	return 0;
 }
 
-static int write_segs(struct file_media *f, const struct vssd_io *io)
+static int write_all(struct file_media *f, const void *from, size_t left, loff_t at)
 {
-	loff_t at = io->offset;
-	int ret = 0;
+	while (left) {
+		ssize_t n = kernel_write(f->file, from, left, &at);
 
-	for (u32 i = 0; !ret && i < io->segs; i++)
-		ret = write_all(f, io->seg[i].va, io->seg[i].length, &at);
-	return ret;
+		if (n <= 0)
+			return n == -ENOSPC || n == -EDQUOT ? SNV_SC_CAP_EXCEEDED : SNV_SC_WRITE_FAULT;
+		from += n;
+		left -= n;
+	}
+	return 0;
 }
 
 static int discard(struct file_media *f, const struct vssd_io *io)
@@ -119,25 +107,27 @@ static int discard(struct file_media *f, const struct vssd_io *io)
 	if (!vfs_fallocate(f->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, io->length))
 		return 0;
 	/* Not there, or not at such a place. */
-	while (!ret && at < end)
-		ret = write_all(f, page_address(ZERO_PAGE(0)), min_t(u64, end - at, PAGE_SIZE), &at);
+	for (; !ret && at < end; at += PAGE_SIZE)
+		ret = write_all(f, page_address(ZERO_PAGE(0)), min_t(u64, end - at, PAGE_SIZE), at);
 	return ret;
 }
 
-static int carry_out(struct file_media *f, const struct vssd_io *io)
+static int carry_out(const struct transfer *t)
 {
+	const struct vssd_io *io = t->io;
+	struct file_media *f = t->f;
 	int ret;
 
 	if (io->op == VSSD_IO_FLUSH)
 		return sync_all(f);
 	if (io->op == VSSD_IO_READ) {
 		down_read(&f->lock);
-		ret = read_segs(f, io);
+		ret = read_all(f, t->buffer, io->length, io->offset);
 		up_read(&f->lock);
 		return ret;
 	}
 	down_write(&f->lock);
-	ret = io->op == VSSD_IO_WRITE ? write_segs(f, io) : discard(f, io);
+	ret = io->op == VSSD_IO_WRITE ? write_all(f, t->buffer, io->length, io->offset) : discard(f, io);
 	up_write(&f->lock);
 	return !ret && io->fua ? sync_all(f) : ret;
 }
@@ -152,7 +142,7 @@ static void work(struct work_struct *work)
 	unsigned int noio = memalloc_noio_save(), throttle = current->flags & PF_LOCAL_THROTTLE;
 
 	current->flags |= PF_LOCAL_THROTTLE;
-	t->status = carry_out(t->f, t->io);
+	t->status = carry_out(t);
 	current_restore_flags(throttle, PF_LOCAL_THROTTLE);
 	memalloc_noio_restore(noio);
 	/* Partner: llist_del_all() in file_poll(). */
@@ -161,6 +151,47 @@ static void work(struct work_struct *work)
 
 /* ---- the medium ---------------------------------------------------------------------------------- */
 
+/* Between the buffer and the host's memory. */
+static void copy(const struct transfer *t)
+{
+	char *at = t->buffer;
+
+	for (u32 i = 0; i < t->io->segs; i++) {
+		const struct vssd_seg *seg = &t->io->seg[i];
+
+		if (t->io->op == VSSD_IO_READ)
+			memcpy(seg->va, at, seg->length);
+		else
+			memcpy(at, seg->va, seg->length);
+		at += seg->length;
+	}
+}
+
+static void transfer_free(struct transfer *t)
+{
+	kvfree(t->buffer);
+	kfree(t);
+}
+
+/* NULL: there is no memory. By a worker, which is not to wait for what waits for it: memalloc_noio_save(). */
+static struct transfer *transfer_alloc(struct file_media *f, struct vssd_io *io)
+{
+	struct transfer *t = kzalloc(sizeof(*t), GFP_KERNEL);
+
+	if (!t)
+		return NULL;
+	t->f = f;
+	t->io = io;
+	INIT_WORK(&t->work, work);
+	if (io->op != VSSD_IO_READ && io->op != VSSD_IO_WRITE)
+		return t;
+	t->buffer = kvmalloc(io->length, GFP_KERNEL);
+	if (t->buffer)
+		return t;
+	transfer_free(t);
+	return NULL;
+}
+
 static int file_submit(struct vssd_media *media, struct vssd_io *io)
 {
 	struct transfer *t;
@@ -168,12 +199,11 @@ static int file_submit(struct vssd_media *media, struct vssd_io *io)
 
 	if (ret || (io->op != VSSD_IO_FLUSH && !io->length))
 		return ret;
-	t = kmalloc(sizeof(*t), GFP_NOIO);
+	t = transfer_alloc(file_of(media), io);
 	if (!t)
 		return SNV_SC_INTERNAL;
-	t->f = file_of(media);
-	t->io = io;
-	INIT_WORK(&t->work, work);
+	if (io->op == VSSD_IO_WRITE)
+		copy(t);
 	queue_work(t->f->wq, &t->work);
 	return VSSD_PENDING;
 }
@@ -188,7 +218,9 @@ static u32 file_poll(struct vssd_media *media, u32 worker)
 		struct vssd_io *io = t->io;
 		int status = t->status;
 
-		kfree(t);
+		if (io->op == VSSD_IO_READ && !status && !io->dead)
+			copy(t);
+		transfer_free(t);
 		io->done(io, status);
 		n++;
 	}
@@ -230,7 +262,8 @@ static int file_open(struct file_media *f, const char *path)
 	umode_t mode;
 	int ret = 0;
 
-	f->file = filp_open(path, O_RDWR | O_LARGEFILE, 0);
+	/* A block device is ours alone: whatever is mounted, or another's, is refused. */
+	f->file = filp_open(path, O_RDWR | O_LARGEFILE | O_EXCL, 0);
 	if (IS_ERR(f->file))
 		return PTR_ERR(f->file);
 	mode = file_inode(f->file)->i_mode;

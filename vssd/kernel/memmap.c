@@ -82,7 +82,8 @@ struct vssd_media *vssd_memmap_create(u64 start, u64 size, bool shared)
 {
 	struct memmap *m;
 
-	if (region_intersects(start, size, IORESOURCE_SYSTEM_RAM, IORES_DESC_NONE) != REGION_DISJOINT)
+	/* Reserved is what memmap=SIZE$START makes it; neither Linux's own, nor a device's, nor nothing. */
+	if (region_intersects(start, size, IORESOURCE_MEM, IORES_DESC_RESERVED) != REGION_INTERSECTS)
 		return ERR_PTR(-EINVAL);
 	m = kzalloc(sizeof(*m), GFP_KERNEL);
 	if (!m)

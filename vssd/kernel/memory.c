@@ -27,12 +27,14 @@ static struct memory *memory_of(struct vssd_media *media)
 /* Page @index, to be written. NULL: there is no memory. Not for what would write to us to get some. */
 static struct page *make_page(struct memory *m, unsigned long index)
 {
+	/* An error for the host rather than waiting for ever. */
+	const gfp_t gfp = GFP_NOIO | __GFP_RETRY_MAYFAIL | __GFP_NOWARN;
 	struct page *page = xa_load(&m->page, index);
 
 	if (page)
 		return page;
-	page = alloc_page(GFP_NOIO | __GFP_ZERO);
-	if (page && xa_is_err(xa_store(&m->page, index, page, GFP_NOIO))) {
+	page = alloc_page(gfp | __GFP_ZERO);
+	if (page && xa_is_err(xa_store(&m->page, index, page, gfp))) {
 		__free_page(page);
 		page = NULL;
 	}

@@ -5,6 +5,8 @@
  */
 #include <linux/delay.h>
 #include <linux/kthread.h>
+#include <linux/rcupdate.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
@@ -14,6 +16,8 @@
 #include "vssd_kernel.h"
 
 #define MEMORY		(1ULL << 30)	/* bytes of an SSD in memory whose size nobody has said */
+
+#define DMRSL		(1U << 21)	/* blocks deallocated by a command: zeros are written where nothing else does */
 
 #define SPIN_NS		200000		/* without work for so long, a thread takes naps */
 #define NAP_US		50
@@ -97,13 +101,17 @@ static u32 *reg(struct vssd_ssd *s, u32 offset)
 	return (u32 *)((char *)s->bus.regs + offset);
 }
 
-/* What the host has written is handed to the core. */
+/*
+ * What the host has written is handed to the core: Controller Configuration was read first, so that the queues' places
+ * are those that the host wrote before it. Partner: the host's stores, which are in order.
+ */
 static bool take_writes(struct vssd_ssd *s)
 {
+	u32 cc = smp_load_acquire(reg(s, SNV_REG_CC));
 	bool any = false;
 
 	for (u32 i = 0; i < ARRAY_SIZE(written); i++) {
-		u32 offset = written[i], value = smp_load_acquire(reg(s, offset));
+		u32 offset = written[i], value = offset == SNV_REG_CC ? cc : READ_ONCE(*reg(s, offset));
 
 		if (value == s->seen[offset / 4])
 			continue;
@@ -132,14 +140,22 @@ static void show(struct vssd_ssd *s)
 static bool play_round(struct player *p)
 {
 	struct vssd_ssd *s = p->s;
-	bool busy;
+	bool busy = false;
 
-	if (p->index)
-		return vssd_poll(s->v, p->index);
-	busy = take_writes(s);
-	busy |= vssd_poll(s->v, 0) != 0;
-	show(s);
-	vssd_bus_unmask(&s->bus);
+	if (!p->index && vssd_bus_cut(&s->bus)) {
+		vssd_ctrl_cut(s->ctrl);
+		vssd_bus_mend(&s->bus);
+	}
+	if (!vssd_bus_enter(&s->bus))
+		return false;
+	if (!p->index)
+		busy = take_writes(s);
+	busy |= vssd_poll(s->v, p->index) != 0;
+	if (!p->index) {
+		show(s);
+		vssd_bus_unmask(&s->bus);
+	}
+	vssd_bus_leave(&s->bus);
 	return busy;
 }
 
@@ -147,17 +163,19 @@ static int play(void *arg)
 {
 	u64 idle_since = 0, idle;
 
+	/* What we do may be what memory is waiting for. */
+	memalloc_noio_save();
 	while (!kthread_should_stop()) {
 		if (play_round(arg)) {
 			idle_since = 0;
-			cond_resched();
+			cond_resched_tasks_rcu_qs();
 			continue;
 		}
 		if (!idle_since)
 			idle_since = ktime_get_ns();
 		idle = ktime_get_ns() - idle_since;
 		if (idle < SPIN_NS)
-			cond_resched();
+			cond_resched_tasks_rcu_qs();
 		else if (idle < REST_NS)
 			usleep_idle_range(NAP_US, 2 * NAP_US);
 		else
@@ -206,7 +224,7 @@ static struct vssd_media *make_media(const char *name, const struct vssd_ssd_con
 		if (IS_ERR(media))
 			pr_err("vssd %s: memmap %#llx$%#llx: error %ld%s\n", name, c->memmap_size, c->memmap_at,
 			       PTR_ERR(media), PTR_ERR(media) == -EINVAL ?
-			       ": it is Linux's own: reserve it at boot by memmap=SIZE$START" :
+			       ": it is not reserved: that is done at boot by memmap=SIZE$START" :
 			       PTR_ERR(media) == -EBUSY ? ": another has it" : "");
 	} else {
 		media = vssd_memory_create(c->size ? c->size : MEMORY, shared);
@@ -284,6 +302,9 @@ static int start(struct vssd_ssd *s, const char *name, const struct vssd_ssd_con
 	ctrl.cqr = true;
 	/* Doorbells are memory as it is: shadows of them save nothing. */
 	ctrl.dbbuf = false;
+	/* Storage may be slow; and a driver that gave up would only lose the disk. */
+	ctrl.to = 120;
+	ctrl.dmrsl = DMRSL;
 	ret = vssd_bus_make(&s->bus, &ctrl);
 	if (ret)
 		return ret;
@@ -300,6 +321,9 @@ static int start(struct vssd_ssd *s, const char *name, const struct vssd_ssd_con
 	return ret ? ret : vssd_bus_scan(&s->bus, parent);
 }
 
+/* No two choose the same PCI domain. */
+static DEFINE_MUTEX(starting);
+
 struct vssd_ssd *vssd_ssd_start(const char *name, const struct vssd_ssd_config *config, struct device *parent)
 {
 	struct vssd_ssd *s;
@@ -310,7 +334,9 @@ struct vssd_ssd *vssd_ssd_start(const char *name, const struct vssd_ssd_config *
 	s = kvzalloc(sizeof(*s), GFP_KERNEL);
 	if (!s)
 		return ERR_PTR(-ENOMEM);
+	mutex_lock(&starting);
 	ret = start(s, name, config, parent);
+	mutex_unlock(&starting);
 	if (!ret)
 		return s;
 	vssd_ssd_stop(s);

@@ -19,6 +19,9 @@
 /**
  * struct vssd_bus - a PCI root bus with one function, number 0
  * @pci: its configuration space. Guard: @lock
+ * @master: it may reach the host's memory, and raise interrupts
+ * @cut: it might not meanwhile. Until the first thread has seen to it
+ * @inside: threads in a round
  * @regs: BAR 0, @msix: BAR 4: pages of this machine's memory that look like registers
  * @parent: of the next: gives each vector an interrupt of Linux's
  * @msi: what the function's driver gets them from
@@ -28,6 +31,9 @@
 struct vssd_bus {
 	struct vssd_pci pci;
 	spinlock_t lock;
+	bool master;
+	bool cut;
+	atomic_t inside;
 	struct pci_sysdata sysdata;
 	struct pci_bus *bus;
 	struct pci_dev *pdev;
@@ -50,6 +56,12 @@ int vssd_bus_scan(struct vssd_bus *b, struct device *parent);
 /* The driver lets go, which wants answers, too; then the function is gone. */
 void vssd_bus_remove(struct vssd_bus *b);
 void vssd_bus_free(struct vssd_bus *b);
+/* May a round begin that reaches the host's memory? Then vssd_bus_leave() ends it. */
+bool vssd_bus_enter(struct vssd_bus *b);
+void vssd_bus_leave(struct vssd_bus *b);
+/* Was the host's memory out of reach? No round begins until vssd_bus_mend(), by the thread that asked. */
+bool vssd_bus_cut(struct vssd_bus *b);
+void vssd_bus_mend(struct vssd_bus *b);
 /* Raise interrupt @vector, or leave it pending while it is masked. By any worker. */
 void vssd_bus_raise(struct vssd_bus *b, u32 vector);
 /* Raise what was pending and is not masked any more. */
@@ -61,7 +73,7 @@ void *vssd_bus_translate(struct vssd_bus *b, u64 addr, size_t *length);
 
 /* Pages that come when they are written. @shared: by several workers. NULL: there is no memory */
 struct vssd_media *vssd_memory_create(u64 size, bool shared);
-/* Memory that Linux was told at boot to leave alone. ERR_PTR: -EINVAL: Linux has it; -EBUSY: another has; -ENOMEM. */
+/* Memory that Linux was told at boot to leave alone. ERR_PTR: -EINVAL: it is not reserved; -EBUSY: another has; -ENOMEM. */
 struct vssd_media *vssd_memmap_create(u64 start, u64 size, bool shared);
 /* A regular file or a block device, by its absolute path; all of it. ERR_PTR: -EBUSY: another SSD has it. */
 struct vssd_media *vssd_file_create(const char *path);

@@ -236,7 +236,7 @@ SNV_SIZE(snv_cqe, 16);
 #define SNV_SC_BAD_ATTRIBUTES		0x180
 #define SNV_SC_INVALID_PI		0x181
 #define SNV_SC_READ_ONLY		0x182
-#define SNV_SC_COPY_SIZE		0x183
+#define SNV_SC_SIZE_LIMIT		0x183
 #define SNV_SC_ZONE_BOUNDARY_ERROR	0x1b8
 #define SNV_SC_ZONE_FULL		0x1b9
 #define SNV_SC_ZONE_READ_ONLY		0x1ba
@@ -881,6 +881,17 @@ SNV_SIZE(snv_zns_id_ns, 4096);
 SNV_AT(snv_zns_id_ns, lbafe, 2816);
 
 #define SNV_OZCS_READ_ACROSS	(1U << 0)	/* reads may cross the boundaries of zones */
+
+struct snv_id_ctrl_nvm {
+	__u8	vsl;
+	__u8	wzsl;
+	__u8	wusl;
+	__u8	dmrl;
+	__le32	dmrsl;
+	__le64	dmsl;
+	__u8	rsvd16[4080];
+};
+SNV_SIZE(snv_id_ctrl_nvm, 4096);
 
 struct snv_zns_id_ctrl {
 	__u8	zasl;
