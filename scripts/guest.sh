@@ -33,7 +33,7 @@ usage() {
 	                    modules, in order, in /stock
 	  --timeout S       give up after so many seconds (120)
 	  --allow REGEX     lines of the kernel's log that this test is meant to cause
-	  --allow-report REGEX  whole reports, with a backtrace, that have such a line and none of snvme.ko's:
+	  --allow-report REGEX  whole reports, with a backtrace, that have such a line and none of our modules':
 	                    what a kernel says of its own
 	  --out DIR         where the logs go (build/guest-run/KERNEL[-iommu]-TEST)
 	  --stream          the test's output on our standard output (also with V=1)
@@ -374,7 +374,7 @@ emulator_failed() {
 }
 
 # Prints each reason why this run has failed.
-# The log without the reports, from a splat to the end of its backtrace, that match $1 and do not name snvme.ko.
+# The log without the reports, from a splat to the end of its backtrace, that match $1 and do not name our modules.
 without_reports() {
 	# awk has no \b.
 	awk -v splats="${splats//\\b/}" -v own="$1" '
@@ -382,7 +382,7 @@ without_reports() {
 		!report { print; next }
 		{ kept = kept $0 "\n" }
 		$0 ~ own { known = 1 }
-		/\[snvme\]/ && !/^Modules/ { ours = 1 }
+		/\[(snvme|vssd)\]/ && !/^Modules/ { ours = 1 }
 		/<\/TASK>/ { if (!known || ours) printf "%s", kept; report = 0 }
 		END { if (report) printf "%s", kept }'
 }
