@@ -10,7 +10,7 @@ set -u
 . "${0%/*}/lib.sh"
 . "${0%/*}/load.sh"
 
-times=${1:-10}
+times=${1:-3}
 
 in_use() {
 	fio --name=use --filename="/dev/$1" --size=64m --rw=randrw --bs=4k --direct=1 --ioengine=libaio --iodepth=16 \
