@@ -171,6 +171,15 @@ try "the file system after it" sh -c "cp /usr/bin/fio /mnt/ && sync && cmp /usr/
 try "unload snvme.ko" rmmod snvme
 intact
 
+# ---- the PCI core's own ways ----
+dmesg -c >/dev/null
+try "functions are looked for again" sh -c "echo 1 >/sys/bus/pci/rescan"
+is "nothing is wrong with ours" "$(dmesg | grep -c "$(cat $ssds/behind/pci)")" 0
+try "it is removed behind our back" sh -c "echo 1 >/sys/bus/pci/devices/$(cat $ssds/behind/pci)/remove"
+try "switched off" sh -c "echo 0 >$ssds/behind/enable"
+drop_ssd behind
+make "and made again" behind size=512M threads=2
+
 # ---- several, one goes while another works ----
 fio_verify --rw=randwrite --time_based --runtime=5 >/tmp/fio.out 2>&1 &
 worker=$!

@@ -319,10 +319,10 @@ int vssd_bus_scan(struct vssd_bus *b, struct device *parent)
 		struct resource *r = &b->pdev->resource[bars[i]];
 		void *va = bars[i] == VSSD_PCI_BAR_REGS ? b->regs : b->msix;
 
-		/* Not as a resource of the machine: see above. It still has a place and a size. */
+		/* Not as a resource of the machine: see above. It still has a place and a size, and stays there. */
 		r->start = virt_to_phys(va);
 		r->end = r->start + b->pci.bar_bytes[bars[i]] - 1;
-		r->flags = IORESOURCE_MEM_64;
+		r->flags = IORESOURCE_MEM_64 | IORESOURCE_PCI_FIXED;
 	}
 	if (b->pdev)
 		pci_bus_add_devices(b->bus);

@@ -50,7 +50,7 @@ struct vssd_ssd {
 
 static void *env_alloc(void *ctx, size_t size)
 {
-	return kvzalloc(size, GFP_KERNEL);
+	return kvzalloc(size, GFP_KERNEL | __GFP_NOWARN);
 }
 
 static void env_free(void *ctx, void *p, size_t size)
