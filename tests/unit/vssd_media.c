@@ -398,6 +398,7 @@ static void test_ram(void)
 {
 	uint64_t huge = 1ULL << 42;
 	struct vssd_media *m = vssd_ram_create(SIZE, false, false);
+	const struct vssd_stripes *s;
 	char buf[4096], zeros[4096] = { 0 };
 	long before, after;
 	int fail = 0;
@@ -411,9 +412,11 @@ static void test_ram(void)
 	ok(m->volatile_cache, "ram: a volatile cache, where something else has it");
 	test_data(m, "ram, shared", 1000);
 	test_atomic(m, "ram", 1000);
-	ok(stripes(0, 1) == 1 && stripes(65535, 65537) == 3 && stripes(63 << 16, 65 << 16) ==
-	   (1ULL << 63 | 1) && stripes(65536, 65536 + (64 << 16)) == UINT64_MAX &&
-	   stripes(1, 1ULL << 40) == UINT64_MAX, "ram: a lock for each 64 KiB that is met");
+	s = &ram_of(m)->stripes;
+	ok(vssd_stripes_of(s, 0, 1) == 1 && vssd_stripes_of(s, 65535, 2) == 3 &&
+	   vssd_stripes_of(s, 63 << 16, 2 << 16) == (1ULL << 63 | 1) &&
+	   vssd_stripes_of(s, 65536, 64 << 16) == UINT64_MAX && vssd_stripes_of(s, 1, 1ULL << 40) == UINT64_MAX,
+	   "ram: a lock for each 64 KiB that is met");
 	m->ops->close(m);
 
 	m = vssd_ram_create(huge, false, false);
