@@ -241,8 +241,8 @@ $(B)/guest/%: tests/guest/%.c $(HDRS) $(wildcard tests/*.h tests/kernel/*.h) $(B
 # A guest test is run on each kernel, with the IOMMU off and enforcing: a line of prove's for each. Those
 # that take long and are not about either run with it enforcing only. The 6.1 driver itself loses commands in
 # resets (see faults.sh): not there. Some things only the debug kernel can do, and it has the driver built in.
-GUEST_TESTS := venue abi tool reset kill p2p rogue nvidia vssd vssd_kinds
-GUEST_LONG := namespaces fuzz_ioctl
+GUEST_TESTS := venue abi tool reset kill p2p rogue nvidia vssd
+GUEST_LONG := namespaces fuzz_ioctl vssd_kinds
 GUEST_NEWER := faults
 GUEST_DEBIAN := modules
 GUEST_NEWER_LONG := torture
