@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -205,6 +206,12 @@ static void rate(double seconds, int turns)
 	snvme_close(r.ctrl);
 }
 
+/* Of a child: whatever ends its parent, a failure, say. */
+static void end_with_parent(void)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
 /* In a process of its own: a byte to @fd when it is ready, and once @go can be read, its rate. */
 static void client(const char *dir, double seconds, int go, int fd)
 {
@@ -212,6 +219,7 @@ static void client(const char *dir, double seconds, int go, int fd)
 	char name[64], byte;
 	double start, result;
 
+	end_with_parent();
 	snprintf(name, sizeof(name), "vfio-user:%s", dir);
 	reader_open(&r, name, DEPTH);
 	if (write(fd, "!", 1) != 1 || read(go, &byte, 1) != 1)
@@ -227,30 +235,38 @@ static void client(const char *dir, double seconds, int go, int fd)
 /* Two at once: the sum of their rates. */
 static double two_clients(const char *dir, double seconds)
 {
-	int go[2], result[2], status;
+	int go[2], result[2][2], status;
 	double sum = 0, one;
 	char byte;
 
-	if (pipe(go) || pipe(result))
+	if (pipe(go))
 		die("pipe", -errno);
+	for (int i = 0; i < 2; i++) {
+		pid_t pid;
+
+		if (pipe(result[i]))
+			die("pipe", -errno);
+		pid = fork();
+		if (pid < 0)
+			die("fork", -errno);
+		if (!pid)
+			client(dir, seconds, go[0], result[i][1]);
+		/* A client that fails leaves nobody to write to its pipe: its end is no byte. */
+		close(result[i][1]);
+	}
 	for (int i = 0; i < 2; i++)
-		if (!fork())
-			client(dir, seconds, go[0], result[1]);
-	/* A client that fails leaves nobody to write: the end of the pipe is no byte. */
-	close(result[1]);
-	for (int i = 0; i < 2; i++)
-		if (read(result[0], &byte, 1) != 1)
+		if (read(result[i][0], &byte, 1) != 1)
 			die("client", -1);
 	if (write(go[1], "!!", 2) != 2)
 		die("pipe", -errno);
 	for (int i = 0; i < 2; i++) {
-		if (wait(&status) < 0 || status || read(result[0], &one, sizeof(one)) != sizeof(one))
+		if (wait(&status) < 0 || status || read(result[i][0], &one, sizeof(one)) != sizeof(one))
 			die("client", -1);
 		sum += one;
+		close(result[i][0]);
 	}
 	close(go[0]);
 	close(go[1]);
-	close(result[0]);
 	return sum;
 }
 
@@ -267,7 +283,10 @@ static void clients(double seconds, int turns)
 	if (!mkdtemp(dir) || pipe(ready))
 		die("mkdtemp", -errno);
 	pid = fork();
+	if (pid < 0)
+		die("fork", -errno);
 	if (!pid) {
+		end_with_parent();
 		if (snvme_vssd_serve(spec, dir, &server, why, sizeof(why)) || write(ready[1], "!", 1) != 1)
 			_exit(1);
 		pause();

@@ -14,6 +14,7 @@
 #ifdef __KERNEL__
 #include <asm/barrier.h>
 #include <linux/atomic.h>
+#include <linux/delay.h>
 #include <linux/errno.h>
 #include <linux/io.h>
 #include <linux/processor.h>
@@ -26,6 +27,7 @@
 #include <sched.h>
 #include <stdbool.h>
 #include <string.h>
+#include <time.h>
 #endif
 
 #ifdef __CUDACC__
@@ -312,6 +314,20 @@ SNV_FN void snv_thread_relax(__u32 turn)
 #endif
 	snv_cpu_relax();
 }
+
+#if !defined(__CUDACC__)
+/* Sleep for about 50 us: for who waits for storage, as long as that takes. */
+SNV_FN void snv_thread_nap(void)
+{
+#if defined(__KERNEL__)
+	usleep_idle_range(50, 100);
+#else
+	const struct timespec nap = { 0, 50000 };
+
+	nanosleep(&nap, 0);
+#endif
+}
+#endif
 
 /**
  * snv_doorbell_write() - ring a doorbell, after all that was stored before

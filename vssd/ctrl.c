@@ -11,6 +11,7 @@
 #define CMB_BIR		2
 #define CC_WRITABLE	(SNV_CC_EN | SNV_CC_CSS | SNV_CC_MPS | SNV_CC_AMS | SNV_CC_SHN | \
 			 SNV_CC_IOSQES | SNV_CC_IOCQES)
+#define AWAKE		2000	/* turns of a wait before it naps */
 #define AQA_WRITABLE	0x0fff0fffU
 #define QUEUE_BASE	(~0xfffULL)	/* ASQ, ACQ */
 
@@ -273,10 +274,13 @@ static void poll_all_media(struct vssd *v)
 void vssd_ctrl_power_on(struct vssd_ctrl *ctrl)
 {
 	ctrl_disable(ctrl);
-	/* What is to end there may wait for our processor. */
+	/* What is to end there may wait for our processor, or for storage that is slow. */
 	for (uint32_t turn = 0; !free_queues(ctrl); turn++) {
 		poll_all_media(ctrl->v);
-		snv_thread_relax(turn);
+		if (turn < AWAKE)
+			snv_thread_relax(turn);
+		else
+			snv_thread_nap();
 	}
 	ctrl_disabled(ctrl);
 	SNV_STORE_RELAXED(&ctrl->cc, 0);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
-/* What media of every home share: a check, and locks of ranges. */
+/* What media of every home share: a check, a copy, and locks of ranges. */
 #ifndef VSSD_MEDIA_H
 #define VSSD_MEDIA_H
 
@@ -18,6 +18,20 @@ static inline int vssd_io_check(const struct vssd_media *media, const struct vss
 	if (io->op != VSSD_IO_READ && media->readonly)
 		return SNV_SC_NS_WRITE_PROTECTED;
 	return 0;
+}
+
+/* Between @at, @io->length bytes, and the host's memory. */
+static inline void vssd_io_copy(char *at, const struct vssd_io *io)
+{
+	for (uint32_t i = 0; i < io->segs; i++) {
+		const struct vssd_seg *seg = &io->seg[i];
+
+		if (io->op == VSSD_IO_READ)
+			memcpy(seg->va, at, seg->length);
+		else
+			memcpy(at, seg->va, seg->length);
+		at += seg->length;
+	}
 }
 
 #define VSSD_STRIPES	64

@@ -91,7 +91,7 @@ made=0
 for i in $(seq "$times"); do
 	make_ssd "again$i" size=64M || break
 	in_use "$disk" >/dev/null 2>&1 &
-	within 60 has_written 0
+	within 60 has_written 0 || break
 	rmdir "$ssds/again$i" || break
 	wait $!
 	made=$((made + 1))

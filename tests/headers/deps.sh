@@ -29,7 +29,7 @@ includes() {
 none "uapi includes only <linux/*>" "$(includes include/uapi | grep -v ' linux/')"
 none "core includes uapi and the language, nothing else" "$(includes core |
 	grep -Ev ' (linux|asm)/| snvme/(ioctl|nvme)\.h$| (hal|ring|prp|extent)\.h$' |
-	grep -Ev ' (errno|stdbool|string|sched)\.h$')"
+	grep -Ev ' (errno|stdbool|string|sched|time)\.h$')"
 inside='(snvme/(nvme|ioctl)|hal|ring|prp|extent|lib)\.h'
 none "the public header includes nothing of the inside" "$(includes include/snvme |
 	grep -v '^include/snvme/gpu/impl/' | grep -E " $inside")"
@@ -49,7 +49,7 @@ none "lib knows vssd's home alone" "$(includes lib | grep -E ' (core|vssd|user)\
 none "a licence line in each file" "$(
 	{ git ls-files 2>/dev/null || find . -type f -not -path './build/*'; } | while read -r file; do
 		case $file in
-		LICENSES/* | tests/fuzz/corpus/* | *.md | *.map | *.pc.in) continue ;;
+		LICENSES/* | debian/changelog | debian/copyright | debian/*.install | debian/source/format | tests/fuzz/corpus/* | *.md | *.map | *.pc.in) continue ;;
 		esac
 		head -n 2 "$file" | grep -q 'SPDX-License-Identifier:' || echo "$file"
 	done)"

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * A PCI root bus of our own with one function. Its BARs are pages of ordinary memory: nobody traps what the driver
- * writes there, the worker looks (main.c). No memory has to be reserved at boot: pages are marked as reserved,
+ * writes there, the worker looks (ssd.c). No memory has to be reserved at boot: pages are marked as reserved,
  * which is what ioremap() asks of memory, and the BARs are not entered as resources of the machine, where
  * they would meet that memory. Interrupts come from a domain of our own: no message is ever sent.
  *
- * An IOMMU that covers all functions covers this one, too (Intel's driver looks at 16 bits of the PCI domain's number):
- * then what the workers reach is what it would let a function reach.
+ * An IOMMU that covers all functions covers these, too: then what the workers reach is what it would let a function
+ * reach. Intel's driver looks at the low 16 bits of a PCI domain's number, which are 0 in all of ours.
  */
 #include <linux/delay.h>
+#include <linux/idr.h>
 #include <linux/iommu.h>
 #include <linux/irq.h>
 #include <linux/mm.h>
@@ -16,8 +17,12 @@
 
 #include "vssd_kernel.h"
 
-/* Domains from here on are not those of ACPI, nor of VMD. */
+/* Domains of these numbers are not those of ACPI, nor of VMD. */
 #define FIRST_DOMAIN	0x20000
+#define DOMAIN_STEP	0x10000
+#define DOMAINS		0x1000
+
+static DEFINE_IDA(domains);
 
 /* ---- configuration space ----------------------------------------------------------------------- */
 
@@ -36,9 +41,9 @@ static int config_read(struct pci_bus *bus, unsigned int devfn, int where, int s
 		return PCIBIOS_DEVICE_NOT_FOUND;
 	if (where + size > VSSD_PCI_CONFIG)
 		return PCIBIOS_BAD_REGISTER_NUMBER;
-	spin_lock(&b->lock);
+	raw_spin_lock(&b->lock);
 	vssd_pci_read(&b->pci, where, size, bytes);
-	spin_unlock(&b->lock);
+	raw_spin_unlock(&b->lock);
 	*value = bytes[0] | bytes[1] << 8 | bytes[2] << 16 | (u32)bytes[3] << 24;
 	return PCIBIOS_SUCCESSFUL;
 }
@@ -46,22 +51,29 @@ static int config_read(struct pci_bus *bus, unsigned int devfn, int where, int s
 /*
  * Bus Master Enable (PCIe 7.5.1.1.3): a driver that has given up on us clears it and frees its memory. So whoever plays the
  * SSD asks vssd_bus_enter() first. Perhaps under a lock of Linux's, so that we cannot sleep, and it is not
- * waited for ever: a round takes microseconds, or a few milliseconds.
+ * waited for ever: a round takes microseconds, or a few milliseconds. One that takes longer, since it deallocates
+ * memory, say, or has lost its processor, reaches no more of the host's memory than it has looked up already.
  *
  * Pairs: @master is stored, then @inside read, here; @inside is raised, then @master read, there.
  */
-static void master_changed(struct vssd_bus *b)
+static void wait_outside(struct vssd_bus *b)
+{
+	smp_mb();
+	for (u32 us = 0; us < 10000 && atomic_read(&b->inside); us++)
+		udelay(1);
+}
+
+/* With b->lock. Is the host's memory out of reach from now on? */
+static bool master_cleared(struct vssd_bus *b)
 {
 	bool master = b->pci.config[4] & 4;
 
-	if (master == READ_ONCE(b->master))
-		return;
+	if (master == b->master)
+		return false;
 	if (!master)
 		WRITE_ONCE(b->cut, true);
 	WRITE_ONCE(b->master, master);
-	smp_mb();
-	for (u32 us = 0; !master && us < 10000 && atomic_read(&b->inside); us++)
-		udelay(1);
+	return !master;
 }
 
 bool vssd_bus_enter(struct vssd_bus *b)
@@ -94,16 +106,18 @@ static int config_write(struct pci_bus *bus, unsigned int devfn, int where, int 
 {
 	struct vssd_bus *b = bus_of(bus);
 	const u8 bytes[4] = { value, value >> 8, value >> 16, value >> 24 };
+	bool cleared;
 
 	if (devfn)
 		return PCIBIOS_DEVICE_NOT_FOUND;
 	if (where + size > VSSD_PCI_CONFIG)
 		return PCIBIOS_BAD_REGISTER_NUMBER;
-	spin_lock(&b->lock);
+	raw_spin_lock(&b->lock);
 	vssd_pci_write(&b->pci, where, size, bytes);
-	spin_unlock(&b->lock);
-	if (where < 8)
-		master_changed(b);
+	cleared = master_cleared(b);
+	raw_spin_unlock(&b->lock);
+	if (cleared)
+		wait_outside(b);
 	return PCIBIOS_SUCCESSFUL;
 }
 
@@ -248,9 +262,13 @@ static void bar_free(void *va, size_t bytes)
 void *vssd_bus_translate(struct vssd_bus *b, u64 addr, size_t *length)
 {
 	const size_t piece = 2 << 20;
-	struct iommu_domain *domain = b->pdev ? iommu_get_domain_for_dev(&b->pdev->dev) : NULL;
 	size_t left = piece - (addr & (piece - 1));
+	struct iommu_domain *domain;
 
+	/* Nothing once the driver has let go: nor is there its domain any more. */
+	if (!READ_ONCE(b->master))
+		return NULL;
+	domain = iommu_get_domain_for_dev(&b->pdev->dev);
 	if (domain && domain->type != IOMMU_DOMAIN_IDENTITY) {
 		left = PAGE_SIZE - offset_in_page(addr);
 		addr = iommu_iova_to_phys(domain, addr);
@@ -280,11 +298,13 @@ static void place(struct vssd_bus *b, u32 bar, void *va)
 
 int vssd_bus_make(struct vssd_bus *b, const struct vssd_ctrl_config *config)
 {
-	spin_lock_init(&b->lock);
+	int domain = ida_alloc_max(&domains, DOMAINS - 1, GFP_KERNEL);
+
+	if (domain < 0)
+		return domain;
+	raw_spin_lock_init(&b->lock);
 	vssd_pci_init(&b->pci, config);
-	b->sysdata.domain = FIRST_DOMAIN;
-	while (pci_find_bus(b->sysdata.domain, 0))
-		b->sysdata.domain++;
+	b->sysdata.domain = FIRST_DOMAIN + domain * DOMAIN_STEP;
 	b->sysdata.node = NUMA_NO_NODE;
 	b->regs_bytes = b->pci.bar_bytes[VSSD_PCI_BAR_REGS];
 	b->msix_bytes = b->pci.bar_bytes[VSSD_PCI_BAR_MSIX];
@@ -343,14 +363,15 @@ void vssd_bus_remove(struct vssd_bus *b)
 	pci_unlock_rescan_remove();
 	/* The last hold of it is that of whoever created the bus. */
 	pci_free_host_bridge(bridge);
-	if (b->pdev)
-		pci_dev_put(b->pdev);
-	b->pdev = NULL;
 	b->bus = NULL;
 }
 
 void vssd_bus_free(struct vssd_bus *b)
 {
+	/* Nobody plays it any more, who would ask for its domain. */
+	pci_dev_put(b->pdev);
+	if (b->sysdata.domain)
+		ida_free(&domains, (b->sysdata.domain - FIRST_DOMAIN) / DOMAIN_STEP);
 	if (b->msi)
 		irq_domain_remove(b->msi);
 	if (b->parent)

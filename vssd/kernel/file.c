@@ -142,7 +142,8 @@ static void work(struct work_struct *work)
 	unsigned int noio = memalloc_noio_save(), throttle = current->flags & PF_LOCAL_THROTTLE;
 
 	current->flags |= PF_LOCAL_THROTTLE;
-	t->status = carry_out(t);
+	/* Whose controller was reset meanwhile waits for nothing but this, and has no use for it. */
+	t->status = READ_ONCE(t->io->dead) ? SNV_SC_ABORT_REQ : carry_out(t);
 	current_restore_flags(throttle, PF_LOCAL_THROTTLE);
 	memalloc_noio_restore(noio);
 	/* Partner: llist_del_all() in file_poll(). */
@@ -150,22 +151,6 @@ static void work(struct work_struct *work)
 }
 
 /* ---- the medium ---------------------------------------------------------------------------------- */
-
-/* Between the buffer and the host's memory. */
-static void copy(const struct transfer *t)
-{
-	char *at = t->buffer;
-
-	for (u32 i = 0; i < t->io->segs; i++) {
-		const struct vssd_seg *seg = &t->io->seg[i];
-
-		if (t->io->op == VSSD_IO_READ)
-			memcpy(seg->va, at, seg->length);
-		else
-			memcpy(at, seg->va, seg->length);
-		at += seg->length;
-	}
-}
 
 static void transfer_free(struct transfer *t)
 {
@@ -203,7 +188,7 @@ static int file_submit(struct vssd_media *media, struct vssd_io *io)
 	if (!t)
 		return SNV_SC_INTERNAL;
 	if (io->op == VSSD_IO_WRITE)
-		copy(t);
+		vssd_io_copy(t->buffer, io);
 	queue_work(t->f->wq, &t->work);
 	return VSSD_PENDING;
 }
@@ -219,7 +204,7 @@ static u32 file_poll(struct vssd_media *media, u32 worker)
 		int status = t->status;
 
 		if (io->op == VSSD_IO_READ && !status && !io->dead)
-			copy(t);
+			vssd_io_copy(t->buffer, io);
 		transfer_free(t);
 		io->done(io, status);
 		n++;
@@ -262,7 +247,7 @@ static int file_open(struct file_media *f, const char *path)
 	umode_t mode;
 	int ret = 0;
 
-	/* A block device is ours alone: whatever is mounted, or another's, is refused. */
+	/* A block device that is mounted, or that somebody else holds exclusively, is refused. */
 	f->file = filp_open(path, O_RDWR | O_LARGEFILE | O_EXCL, 0);
 	if (IS_ERR(f->file))
 		return PTR_ERR(f->file);

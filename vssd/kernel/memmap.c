@@ -36,19 +36,6 @@ static void clear(char *at, u64 length)
 	}
 }
 
-static void copy(char *at, const struct vssd_io *io)
-{
-	for (u32 i = 0; i < io->segs; i++) {
-		const struct vssd_seg *seg = &io->seg[i];
-
-		if (io->op == VSSD_IO_READ)
-			memcpy(seg->va, at, seg->length);
-		else
-			memcpy(at, seg->va, seg->length);
-		at += seg->length;
-	}
-}
-
 static int memmap_submit(struct vssd_media *media, struct vssd_io *io)
 {
 	struct memmap *m = memmap_of(media);
@@ -62,7 +49,7 @@ static int memmap_submit(struct vssd_media *media, struct vssd_io *io)
 	if (io->op == VSSD_IO_DISCARD)
 		clear(m->va + io->offset, io->length);
 	else
-		copy(m->va + io->offset, io);
+		vssd_io_copy(m->va + io->offset, io);
 	vssd_stripes_unlock(&m->stripes, mask);
 	return 0;
 }
@@ -82,13 +69,16 @@ struct vssd_media *vssd_memmap_create(u64 start, u64 size, bool shared)
 {
 	struct memmap *m;
 
-	/* Reserved is what memmap=SIZE$START makes it; neither Linux's own, nor a device's, nor nothing. */
+	/*
+	 * Reserved, as memmap=SIZE$START makes it; not Linux's own, nor a device's, nor nothing. Firmware's reserved
+	 * memory looks the same: START is the administrator's word.
+	 */
 	if (region_intersects(start, size, IORESOURCE_MEM, IORES_DESC_RESERVED) != REGION_INTERSECTS)
 		return ERR_PTR(-EINVAL);
 	m = kzalloc(sizeof(*m), GFP_KERNEL);
 	if (!m)
 		return ERR_PTR(-ENOMEM);
-	/* Another SSD's, or a device's. */
+	/* Another SSD's, or a device's; or some of it is nothing. */
 	if (!request_mem_region(start, size, "vssd")) {
 		kfree(m);
 		return ERR_PTR(-EBUSY);

@@ -17,7 +17,7 @@
 
 #define MEMORY		(1ULL << 30)	/* bytes of an SSD in memory whose size nobody has said */
 
-#define DMRSL		(1U << 21)	/* blocks deallocated by a command: zeros are written where nothing else does */
+#define DEALLOCATE	(16U << 20)	/* bytes, by a command: where nothing else does, zeros are written */
 
 #define SPIN_NS		200000		/* without work for so long, a thread takes naps */
 #define NAP_US		50
@@ -218,14 +218,14 @@ static struct vssd_media *make_media(const char *name, const struct vssd_ssd_con
 		media = vssd_file_create(c->file);
 		if (IS_ERR(media))
 			pr_err("vssd %s: file %s: error %ld%s\n", name, c->file, PTR_ERR(media),
-			       PTR_ERR(media) == -EBUSY ? ": another SSD has it" : "");
+			       PTR_ERR(media) == -EBUSY ? ": it is in use" : "");
 	} else if (c->memmap_size) {
 		media = vssd_memmap_create(c->memmap_at, c->memmap_size, shared);
 		if (IS_ERR(media))
 			pr_err("vssd %s: memmap %#llx$%#llx: error %ld%s\n", name, c->memmap_size, c->memmap_at,
 			       PTR_ERR(media), PTR_ERR(media) == -EINVAL ?
 			       ": it is not reserved: that is done at boot by memmap=SIZE$START" :
-			       PTR_ERR(media) == -EBUSY ? ": another has it" : "");
+			       PTR_ERR(media) == -EBUSY ? ": it is in use, or some of it is not reserved" : "");
 	} else {
 		media = vssd_memory_create(c->size ? c->size : MEMORY, shared);
 		if (!media)
@@ -304,7 +304,7 @@ static int start(struct vssd_ssd *s, const char *name, const struct vssd_ssd_con
 	ctrl.dbbuf = false;
 	/* Storage may be slow; and a driver that gave up would only lose the disk. */
 	ctrl.to = 120;
-	ctrl.dmrsl = DMRSL;
+	ctrl.dmrsl = DEALLOCATE / c->lba;
 	ret = vssd_bus_make(&s->bus, &ctrl);
 	if (ret)
 		return ret;
@@ -321,9 +321,6 @@ static int start(struct vssd_ssd *s, const char *name, const struct vssd_ssd_con
 	return ret ? ret : vssd_bus_scan(&s->bus, parent);
 }
 
-/* No two choose the same PCI domain. */
-static DEFINE_MUTEX(starting);
-
 struct vssd_ssd *vssd_ssd_start(const char *name, const struct vssd_ssd_config *config, struct device *parent)
 {
 	struct vssd_ssd *s;
@@ -334,9 +331,7 @@ struct vssd_ssd *vssd_ssd_start(const char *name, const struct vssd_ssd_config *
 	s = kvzalloc(sizeof(*s), GFP_KERNEL);
 	if (!s)
 		return ERR_PTR(-ENOMEM);
-	mutex_lock(&starting);
 	ret = start(s, name, config, parent);
-	mutex_unlock(&starting);
 	if (!ret)
 		return s;
 	vssd_ssd_stop(s);

@@ -30,7 +30,7 @@
  */
 struct vssd_bus {
 	struct vssd_pci pci;
-	spinlock_t lock;
+	raw_spinlock_t lock;
 	bool master;
 	bool cut;
 	atomic_t inside;
@@ -75,7 +75,7 @@ void *vssd_bus_translate(struct vssd_bus *b, u64 addr, size_t *length);
 struct vssd_media *vssd_memory_create(u64 size, bool shared);
 /* Memory that Linux was told at boot to leave alone. ERR_PTR: -EINVAL: it is not reserved; -EBUSY: another has; -ENOMEM. */
 struct vssd_media *vssd_memmap_create(u64 start, u64 size, bool shared);
-/* A regular file or a block device, by its absolute path; all of it. ERR_PTR: -EBUSY: another SSD has it. */
+/* A regular file or a block device, by its absolute path; all of it. ERR_PTR: -EBUSY: somebody has it. */
 struct vssd_media *vssd_file_create(const char *path);
 
 /* ---- ssd.c: an SSD ------------------------------------------------------------------------------- */

@@ -41,15 +41,7 @@ static void transfer(struct ram *ram, const struct vssd_io *io)
 		discard(ram, at, at + io->length);
 		return;
 	}
-	for (uint32_t i = 0; i < io->segs; i++) {
-		const struct vssd_seg *seg = &io->seg[i];
-
-		if (io->op == VSSD_IO_READ)
-			memcpy(seg->va, at, seg->length);
-		else
-			memcpy(at, seg->va, seg->length);
-		at += seg->length;
-	}
+	vssd_io_copy(at, io);
 }
 
 static int ram_submit(struct vssd_media *media, struct vssd_io *io)
