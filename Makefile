@@ -9,7 +9,9 @@ CC ?= gcc
 CLANG ?= clang
 B := build
 PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
 DESTDIR ?=
+VERSION := $(shell sed -n 's/^.define SNVME_VERSION "\(.*\)"/\1/p' include/snvme/snvme.h)
 
 # The kernels that the module is built for and tested on: the headers of Debian's 6.1 and 6.12.
 SERIES := 6.1 6.12
@@ -44,7 +46,10 @@ all: $(B)/libsnvme.so $(B)/libsnvme.a $(B)/snvme
 help:
 	@echo 'make               libsnvme and the snvme tool'
 	@echo 'make modules       snvme.ko for the running kernel (NVIDIA_P2P=, KBUILD_EXTRA_SYMBOLS=: doc/abi.md)'
-	@echo 'make install       library, headers, tool, man page (DESTDIR=, PREFIX=)'
+	@echo 'make install       library, headers, tool, man pages (DESTDIR=, PREFIX=, LIBDIR=)'
+	@echo 'make install-dkms  sources of the modules, for dkms install snvme/VERSION'
+	@echo 'make deb           Debian packages of all that, in build/deb'
+	@echo 'make check-deb     they install and work in a Debian 12 root made for it'
 	@echo 'make demo          the main job, in a virtual machine: one SSD, two masters'
 	@echo 'make demo-host     a directory of files as a virtual SSD: no virtual machine, no root'
 	@echo 'make test          check and check-guest'
@@ -59,7 +64,7 @@ help:
 	@echo 'make fuzz          each fuzzer for an hour (FUZZ_SECONDS=)'
 	@echo 'make coverage      lines of the virtual SSD that its tests reach'
 	@echo 'make bench-host    the virtual SSD against memcpy, fio and an instruction count'
-	@echo 'make bench-guest   stock driver, user queue and both on one emulated SSD'
+	@echo 'make bench-guest   stock driver, user queue and both on emulated SSDs (KERNEL=, IOMMU=)'
 	@echo 'make lint          cppcheck, sparse, mandoc'
 	@echo 'make compile_commands.json, make clean'
 
@@ -88,22 +93,53 @@ $(B)/snvme: $(TOOL_SRC:tools/%.c=$(B)/tools/%.o) $(B)/libsnvme.a
 
 -include $(wildcard $(LIB_OBJ:.o=.d) $(B)/tools/*.d $(B)/guest/*.d)
 
+# Of the API, from its headers; only where the kernel's kernel-doc is.
+$(B)/man3/.made: $(wildcard include/snvme/*.h include/snvme/gpu/*.h) scripts/manpages.sh
+	$(Q)scripts/manpages.sh $(@D) && touch $@
+
+SHARE := $(DESTDIR)$(PREFIX)/share
+
 .PHONY: install
-install: all
-	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include/snvme \
-		$(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man1
-	install -m 755 $(B)/libsnvme.so $(DESTDIR)$(PREFIX)/lib/libsnvme.so.0
-	ln -sf libsnvme.so.0 $(DESTDIR)$(PREFIX)/lib/libsnvme.so
-	install -m 644 $(B)/libsnvme.a $(DESTDIR)$(PREFIX)/lib/
-	install -d $(DESTDIR)$(PREFIX)/include/snvme/gpu/impl
+install: all $(B)/man3/.made
+	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include/snvme/gpu/impl $(DESTDIR)$(PREFIX)/sbin \
+		$(DESTDIR)$(PREFIX)/lib/udev/rules.d $(SHARE)/man/man1 $(SHARE)/man/man3 $(SHARE)/man/man4 $(SHARE)/bash-completion/completions
+	install -m 755 $(B)/libsnvme.so $(DESTDIR)$(LIBDIR)/libsnvme.so.0
+	ln -sf libsnvme.so.0 $(DESTDIR)$(LIBDIR)/libsnvme.so
+	install -m 644 $(B)/libsnvme.a $(DESTDIR)$(LIBDIR)/
 	install -m 644 include/snvme/*.h include/uapi/snvme/*.h $(DESTDIR)$(PREFIX)/include/snvme/
 	install -m 644 include/snvme/gpu/*.h $(DESTDIR)$(PREFIX)/include/snvme/gpu/
 	install -m 644 include/snvme/gpu/impl/*.h core/*.h $(DESTDIR)$(PREFIX)/include/snvme/gpu/impl/
-	sed 's|@PREFIX@|$(PREFIX)|' lib/snvme.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/snvme.pc
+	sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|; s|@LIBS@|$(LIB_LIBS)|' \
+		lib/snvme.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/snvme.pc
 	install -m 755 $(B)/snvme $(DESTDIR)$(PREFIX)/sbin/
-	install -m 644 doc/snvme.1 $(DESTDIR)$(PREFIX)/share/man/man1/
-	install -d $(DESTDIR)$(PREFIX)/share/man/man4
-	install -m 644 doc/vssd.4 $(DESTDIR)$(PREFIX)/share/man/man4/
+	install -m 644 scripts/60-snvme.rules $(DESTDIR)$(PREFIX)/lib/udev/rules.d/
+	install -m 644 doc/snvme.1 $(SHARE)/man/man1/
+	install -m 644 $(B)/man3/*.3* $(SHARE)/man/man3/
+	install -m 644 doc/snvme.4 doc/vssd.4 $(SHARE)/man/man4/
+	install -m 644 scripts/snvme.bash $(SHARE)/bash-completion/completions/snvme
+
+# The modules' sources, for dkms(8) to build for each kernel of the machine.
+DKMS_TREE := $(DESTDIR)/usr/src/snvme-$(VERSION)
+
+.PHONY: install-dkms
+install-dkms:
+	install -d $(DKMS_TREE)/kernel $(DKMS_TREE)/vssd $(DKMS_TREE)/core $(DKMS_TREE)/include/uapi/snvme
+	install -m 644 kernel/*.[ch] kernel/Kbuild $(DKMS_TREE)/kernel/
+	install -m 644 vssd/*.[ch] vssd/kernel/*.[ch] vssd/kernel/Kbuild $(DKMS_TREE)/vssd/
+	install -m 644 core/*.h $(DKMS_TREE)/core/
+	install -m 644 include/uapi/snvme/*.h $(DKMS_TREE)/include/uapi/snvme/
+	echo 'obj-m := kernel/ vssd/' > $(DKMS_TREE)/Kbuild
+	sed 's|@VERSION@|$(VERSION)|' scripts/dkms.conf.in > $(DKMS_TREE)/dkms.conf
+
+# Debian's packages, in $(B)/deb; and those in a Debian 12 that has nothing else.
+.PHONY: deb
+deb:
+	@scripts/install-deps.sh deb
+	$(Q)scripts/deb.sh
+
+.PHONY: check-deb
+check-deb: deb
+	$(Q)$(PROVE) -v tests/deb/clean_root.sh
 
 # ---- kernel module ----------------------------------------------------------------------------
 
@@ -144,6 +180,8 @@ guest-modules: $(foreach v,$(KVERS),$(foreach m,snvme vssd nvidia/snvme,$(B)/ker
 # ---- tests ------------------------------------------------------------------------------------
 
 PROVE := prove $(if $(filter 1,$(V)),-v,) --timer
+# On two processors `make test` is to end within half an hour.
+JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/*.c))
 THREADED := $(patsubst tests/unit/%.c,%,$(shell grep -l pthread_create tests/unit/*.c))
 UNIT_LIBS := $(LIB_LIBS) -lcrypto -lm
@@ -239,16 +277,17 @@ $(B)/guest/%: tests/guest/%.c $(HDRS) $(wildcard tests/*.h tests/kernel/*.h) $(B
 	$(Q)$(CC) $(CPPFLAGS) $(STRICT) -Itests -Itests/kernel $(CFLAGS) -o $@ $< $(B)/libsnvme.a $(LIB_LIBS)
 
 # A guest test is run on each kernel, with the IOMMU off and enforcing: a line of prove's for each. Those
-# that take long and are not about either run with it enforcing only. The 6.1 driver itself loses commands in
+# that take long, or need it, and are not about its being off, run with it enforcing only. The 6.1 driver itself loses commands in
 # resets (see faults.sh): not there. Some things only the debug kernel can do, and it has the driver built in.
-GUEST_TESTS := venue abi tool reset kill p2p rogue nvidia vssd
-GUEST_LONG := namespaces fuzz_ioctl vssd_kinds
+GUEST_TESTS := venue abi tool reset p2p vssd
+GUEST_LONG := outside kill rogue nvidia namespaces fuzz_ioctl vssd_kinds vfio
 GUEST_NEWER := faults
 GUEST_DEBIAN := modules
+GUEST_DEBIAN_LONG := stock
 GUEST_NEWER_LONG := torture
 GUEST_DEBUG := failures
 guest_tests = $(GUEST_TESTS) $(if $(filter on debug,$(2) $(1)),$(GUEST_LONG)) $(if $(filter 6.1,$(1)),,$(GUEST_NEWER) \
-	$(if $(filter on debug,$(2) $(1)),$(GUEST_NEWER_LONG))) $(if $(filter debug,$(1)),$(GUEST_DEBUG),$(GUEST_DEBIAN))
+	$(if $(filter on debug,$(2) $(1)),$(GUEST_NEWER_LONG))) $(if $(filter debug,$(1)),$(GUEST_DEBUG),$(GUEST_DEBIAN) $(if $(filter on,$(2)),$(GUEST_DEBIAN_LONG)))
 GUEST_RUNS = $(foreach k,$(or $(KERNEL),$(SERIES)),$(foreach i,$(or $(IOMMU),off on),\
 	$(patsubst %,$(B)/guest-tests/linux-$(k)-iommu-$(i)-%,$(call guest_tests,$(k),$(i)))))
 
@@ -267,11 +306,11 @@ deps:
 # After `deps`: what it installs decides which kernels there are to build for.
 .PHONY: check
 check: deps
-	@$(MAKE) --no-print-directory do-check
+	@$(MAKE) --no-print-directory $(JOBS) do-check
 
 .PHONY: do-check
 do-check: all $(UNIT_BIN) $(B)/headers/compare_libnvme $(FUZZERS:%=$(B)/fuzz/%)
-	$(Q)SNVME=$(B)/snvme $(PROVE) $(sort $(UNIT_BIN)) $(wildcard tests/unit/*.sh) \
+	$(Q)SNVME=$(B)/snvme $(PROVE) -j2 $(sort $(UNIT_BIN)) $(wildcard tests/unit/*.sh) \
 		$(B)/headers/compare_libnvme $(wildcard tests/headers/*.sh)
 	$(Q)$(PROVE) tests/fuzz/fuzz.sh
 
@@ -281,10 +320,10 @@ $(B)/headers/%: tests/headers/%.c include/uapi/snvme/nvme.h $(wildcard tests/*.h
 
 .PHONY: check-guest
 check-guest: deps
-	@$(MAKE) --no-print-directory do-check-guest
+	@$(MAKE) --no-print-directory $(JOBS) do-check-guest
 
 .PHONY: do-check-guest
-do-check-guest: all guest-modules $(GUEST_BIN) guest-tests
+do-check-guest: all guest-modules $(GUEST_BIN) $(B)/tsc_khz guest-tests
 	@touch $(B)/guest-tests/began
 	$(Q)$(PROVE) -j2 $(GUEST_RUNS) || \
 		{ find $(B)/guest-run -name test.log -newer $(B)/guest-tests/began \
@@ -308,7 +347,7 @@ churn-vssd: deps
 		TIMEOUT=$$((15 * $(or $(VSSD_TIMES),200) + 400))
 
 .PHONY: do-long
-do-long: all guest-modules $(GUEST_BIN)
+do-long: all guest-modules $(GUEST_BIN) $(B)/tsc_khz
 	$(Q)scripts/guest.sh --kernel $(or $(KERNEL),6.12) $(if $(filter on,$(IOMMU)),--iommu) --stream \
 		--timeout $(TIMEOUT) -- $(TEST)
 
@@ -316,6 +355,11 @@ do-long: all guest-modules $(GUEST_BIN)
 .PHONY: debug-kernel
 debug-kernel:
 	$(Q)scripts/debug-kernel.sh
+
+# What guest.sh has to know of this machine.
+$(B)/tsc_khz: scripts/tsc_khz.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(STRICT) -D_GNU_SOURCE $(CFLAGS) -o $@ $<
 
 .PHONY: guest-tests
 guest-tests: $(GUEST_RUNS)
@@ -328,7 +372,7 @@ demo: deps
 	@$(MAKE) --no-print-directory do-demo
 
 .PHONY: do-demo
-do-demo: all guest-modules
+do-demo: all guest-modules $(B)/tsc_khz
 	$(Q)scripts/demo.sh
 
 .PHONY: bench-guest
@@ -336,8 +380,8 @@ bench-guest: deps
 	@$(MAKE) --no-print-directory do-bench-guest
 
 .PHONY: do-bench-guest
-do-bench-guest: all guest-modules $(GUEST_BIN)
-	$(Q)bench/guest.sh $(or $(KERNEL),6.1)
+do-bench-guest: all guest-modules $(GUEST_BIN) $(B)/tsc_khz
+	$(Q)bench/guest.sh $(or $(KERNEL),6.1) $(or $(IOMMU),off)
 
 $(B)/bench-host: bench/host.c include/snvme/snvme.h $(B)/libsnvme.a
 	$(Q)$(CC) $(CPPFLAGS) $(STRICT) $(CFLAGS) -o $@ $< $(B)/libsnvme.a $(LIB_LIBS)

@@ -19,7 +19,7 @@
 #include <linux/rculist.h>
 #include <linux/slab.h>
 
-#include "snvme.h"
+#include "trace.h"
 
 /* Exported by nvme_core, whose own header is not installed. The same in 6.1 and 6.12. */
 struct nvme_ctrl *nvme_ctrl_from_file(struct file *file);
@@ -77,7 +77,7 @@ static const struct {
 
 /* Guards snvme_ctrls (readers: RCU), users, left-over sessions, and session lists' traversal. */
 DEFINE_MUTEX(snvme_lock);
-static LIST_HEAD(snvme_ctrls);
+LIST_HEAD(snvme_ctrls);
 
 static struct workqueue_struct *snvme_wq;
 
@@ -172,14 +172,15 @@ bool snvme_driver_live(const struct snvme_ctrl *ctrl)
 /**
  * snvme_admin() - send an admin command through the driver's queue, and wait
  * @ctrl: the controller, with its lock held and the driver bound
- * @cmd: the command; its data pointers go out as they are, because there is no data buffer
+ * @cmd: the command
+ * @data: SNVME_IDENTIFY_BYTES for what it reads; NULL: its data pointers go out as they are
  * @result: out: dword 0 of the completion, or NULL
  * Return: 0, a negative errno, or the status: SCT << 8 | SC
  *
  * Marked as a user's command, it fails with a path error when the driver is not live at the moment
  * it would be sent: none of ours gets between the driver's own while it sets the controller up.
  */
-int snvme_admin(struct snvme_ctrl *ctrl, struct nvme_command *cmd, u32 *result)
+int snvme_admin(struct snvme_ctrl *ctrl, struct nvme_command *cmd, void *data, u32 *result)
 {
 	struct request *req;
 	void *priv;
@@ -189,17 +190,75 @@ int snvme_admin(struct snvme_ctrl *ctrl, struct nvme_command *cmd, u32 *result)
 	/* What waits while the driver resets would wait with our lock held. */
 	if (!snvme_driver_live(ctrl))
 		return -EAGAIN;
-	req = blk_mq_alloc_request(ctrl->admin_q, REQ_OP_DRV_OUT, 0);
+	req = blk_mq_alloc_request(ctrl->admin_q, data ? REQ_OP_DRV_IN : REQ_OP_DRV_OUT, 0);
 	if (IS_ERR(req))
 		return PTR_ERR(req);
 	nvme_init_request(req, cmd);
+	ret = data ? blk_rq_map_kern(req->q, req, data, SNVME_IDENTIFY_BYTES, GFP_KERNEL) : 0;
+	if (ret)
+		goto out;
 	priv = blk_mq_rq_to_pdu(req);
 	*(u8 *)(priv + layout.req_flags) |= layout.req_usercmd;
 	blk_execute_rq(req, false);
 	ret = PEEK(priv, u16, layout.req_status) & 0x7ff;
 	if (result)
 		*result = le32_to_cpu(PEEK(priv, __le32, layout.req_result));
+out:
 	blk_mq_free_request(req);
+	return ret;
+}
+
+static bool snvme_can_ask(struct snvme_ctrl *ctrl)
+{
+	return READ_ONCE(ctrl->state) != SNVME_STATE_RESET;
+}
+
+/**
+ * snvme_identify() - SNVME_IOC_IDENTIFY
+ * @s: the session
+ * @arg: as the ABI has it; @arg->status filled on success
+ * Return: 0 or a negative errno of the ABI
+ */
+int snvme_identify(struct snvme_session *s, struct snvme_identify *arg)
+{
+	struct snvme_ctrl *ctrl = smp_load_acquire(&s->ctrl);
+	struct nvme_command cmd = {};
+	void *data;
+	int ret;
+
+	if (!ctrl)
+		return -ENODEV;
+	if (arg->cns > SNVME_IDENTIFY_MAX || arg->reserved[0] || arg->reserved[1])
+		return -EINVAL;
+	data = kzalloc(SNVME_IDENTIFY_BYTES, GFP_KERNEL_ACCOUNT);
+	if (!data)
+		return -ENOMEM;
+	cmd.identify.opcode = nvme_admin_identify;
+	cmd.identify.nsid = cpu_to_le32(arg->nsid);
+	cmd.identify.cns = arg->cns;
+	/* A reset may begin between the look and the command, and again. */
+	for (unsigned int tries = 0; tries < 100; tries++) {
+		ret = wait_event_killable(ctrl->wait, snvme_can_ask(ctrl));
+		if (ret) {
+			ret = -EINTR;
+			break;
+		}
+		mutex_lock(&ctrl->lock);
+		ret = ctrl->unbound ? -ENODEV : snvme_admin(ctrl, &cmd, data, NULL);
+		mutex_unlock(&ctrl->lock);
+		if (ret != -EAGAIN && (ret <= 0 || !SNVME_STATUS_PATH(ret)))
+			break;
+		ret = -EAGAIN;
+		if (schedule_timeout_killable(HZ / 100)) {
+			ret = -EINTR;
+			break;
+		}
+	}
+	if (ret >= 0) {
+		arg->status = ret;
+		ret = copy_to_user(u64_to_user_ptr(arg->addr), data, SNVME_IDENTIFY_BYTES) ? -EFAULT : 0;
+	}
+	kfree(data);
 	return ret;
 }
 
@@ -229,7 +288,7 @@ int snvme_update_grant(struct snvme_ctrl *ctrl)
 		return 0;
 	cmd.features.opcode = nvme_admin_get_features;
 	cmd.features.fid = cpu_to_le32(NVME_FEAT_NUM_QUEUES);
-	ret = snvme_admin(ctrl, &cmd, &result);
+	ret = snvme_admin(ctrl, &cmd, NULL, &result);
 	if (ret < 0 || SNVME_STATUS_PATH(ret))
 		return -EAGAIN;
 	if (ret) {
@@ -324,8 +383,10 @@ static void snvme_ctrl_event(struct snvme_ctrl *ctrl, u32 word, bool quiet)
 					WRITE_ONCE(s->state->queue[i], word);
 	}
 	changed = ctrl->state != word && ctrl->state != SNVME_STATE_GONE;
-	if (changed)
+	if (changed) {
 		ctrl->state = word;
+		trace_snvme_state(ctrl);
+	}
 	if (quiet)
 		ctrl->quiet = ctrl->epoch;
 	list_for_each_entry(s, &ctrl->sessions, node) {
@@ -696,7 +757,7 @@ int snvme_attach(struct snvme_session *s, int fd)
 	unsigned long flags;
 	int ret;
 
-	if (!capable(CAP_SYS_RAWIO))
+	if (!s->by_group && !capable(CAP_SYS_RAWIO))
 		return -EPERM;
 	/* Until we are on the controller's list, the open file keeps the driver's object alive. */
 	file = fget(fd);
@@ -751,6 +812,7 @@ int snvme_attach(struct snvme_session *s, int fd)
 	list_add(&s->node, &ctrl->sessions);
 	spin_unlock_irqrestore(&ctrl->state_lock, flags);
 	smp_store_release(&s->ctrl, ctrl);
+	trace_snvme_attach(s, ctrl);
 	mutex_unlock(&snvme_lock);
 	device_unlock(&pdev->dev);
 	fput(file);
@@ -777,6 +839,7 @@ void snvme_detach(struct snvme_session *s)
 
 	if (!ctrl)
 		return;
+	trace_snvme_detach(s, ctrl);
 	device_lock(&ctrl->pdev->dev);
 	mutex_lock(&snvme_lock);
 	spin_lock_irqsave(&ctrl->state_lock, flags);

@@ -19,6 +19,7 @@ static_assert(sizeof(struct snvme_attach) == 32);
 static_assert(sizeof(struct snvme_mem_register) == 80);
 static_assert(sizeof(struct snvme_queue_create) == 104);
 static_assert(sizeof(struct snvme_handle) == 24);
+static_assert(sizeof(struct snvme_identify) == 40);
 static_assert(sizeof(struct snvme_state_page) == 4096);
 
 /* Sessions whose file is closed while the controller may still know their queues. */
@@ -57,12 +58,15 @@ static void snvme_session_free(struct snvme_session *s)
 		/* Until here the driver's end may look at the session, and its memory. */
 		snvme_detach(s);
 	}
-	xa_for_each(&s->mems, i, mem)
+	xa_for_each(&s->mems, i, mem) {
+		snvme_uncharge_memory(s, mem->npages);
 		kfree(mem);
+	}
 	xa_destroy(&s->mems);
 	xa_destroy(&s->queues);
 	free_page((unsigned long)s->state);
 	free_page((unsigned long)s->scratch);
+	snvme_owner_put(s->owner);
 	kfree(s);
 }
 
@@ -83,6 +87,15 @@ void snvme_reap_left_over(void)
 	}
 }
 
+/*
+ * Did the administrator give the device node to a group that the caller is in? Then he may do here what
+ * CAP_SYS_RAWIO may. The group of root is no such group: it would be a gift to roots of containers.
+ */
+static bool snvme_by_group(const struct inode *inode)
+{
+	return (inode->i_mode & 0060) == 0060 && !gid_eq(inode->i_gid, GLOBAL_ROOT_GID) && in_group_p(inode->i_gid);
+}
+
 static int snvme_open(struct inode *inode, struct file *file)
 {
 	struct snvme_session *s = kzalloc(sizeof(*s), GFP_KERNEL_ACCOUNT);
@@ -91,12 +104,19 @@ static int snvme_open(struct inode *inode, struct file *file)
 		return -ENOMEM;
 	s->state = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
 	s->scratch = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
-	if (!s->state || !s->scratch) {
+	s->owner = snvme_owner_get();
+	if (!s->state || !s->scratch || !s->owner) {
+		if (s->owner)
+			snvme_owner_put(s->owner);
 		free_page((unsigned long)s->state);
 		free_page((unsigned long)s->scratch);
 		kfree(s);
 		return -ENOMEM;
 	}
+	s->pid = task_tgid_nr(current);
+	get_task_comm(s->comm, current->group_leader);
+	s->limited = !capable(CAP_SYS_RESOURCE);
+	s->by_group = snvme_by_group(inode);
 	mutex_init(&s->p2p_lock);
 	mutex_init(&s->lock);
 	init_waitqueue_head(&s->wait);
@@ -143,7 +163,8 @@ static int snvme_ioc_info(struct snvme_session *s, struct snvme_info *info, u64 
 	memset(info, 0, sizeof(*info));
 	info->size = sizeof(*info);
 	info->abi_version = SNVME_ABI_VERSION;
-	info->caps = SNVME_CAP_MEM_USER | SNVME_CAP_MEM_KERNEL | SNVME_CAP_EVENTS | snvme_p2p_caps();
+	info->caps = SNVME_CAP_MEM_USER | SNVME_CAP_MEM_KERNEL | SNVME_CAP_EVENTS | SNVME_CAP_IDENTIFY |
+		     snvme_p2p_caps();
 	if (!ctrl)
 		return 0;
 	info->ctrl_flags = SNVME_CTRL_ATTACHED | (ctrl->shadow ? SNVME_CTRL_SHADOW : 0) |
@@ -192,6 +213,7 @@ static long snvme_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		struct snvme_mem_register mem;
 		struct snvme_queue_create queue;
 		struct snvme_handle handle;
+		struct snvme_identify identify;
 	} u;
 	u64 told = 0;
 	long ret;
@@ -203,6 +225,7 @@ static long snvme_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	case SNVME_IOC_MEM_UNREGISTER:
 	case SNVME_IOC_QUEUE_CREATE:
 	case SNVME_IOC_QUEUE_DESTROY:
+	case SNVME_IOC_IDENTIFY:
 		break;
 	default:
 		return -ENOTTY;
@@ -228,6 +251,9 @@ static long snvme_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		break;
 	case SNVME_IOC_QUEUE_CREATE:
 		ret = snvme_queue_create(s, &u.queue);
+		break;
+	case SNVME_IOC_IDENTIFY:
+		ret = snvme_identify(s, &u.identify);
 		break;
 	default:
 		ret = snvme_handle_ok(&u.handle) ? snvme_queue_destroy(s, u.handle.handle) : -EINVAL;
@@ -420,11 +446,14 @@ static int __init snvme_init(void)
 	ret = misc_register(&snvme_misc);
 	if (ret)
 		snvme_attach_exit();
+	else
+		snvme_debugfs_init();
 	return ret;
 }
 
 static void __exit snvme_exit(void)
 {
+	snvme_debugfs_exit();
 	misc_deregister(&snvme_misc);
 	snvme_attach_exit();
 }

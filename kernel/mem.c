@@ -10,7 +10,7 @@
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 
-#include "snvme.h"
+#include "trace.h"
 
 /* Keeps every array below far from INT_MAX bytes, where the allocators complain. */
 #define SNVME_MAX_PAGES		(128UL << (30 - PAGE_SHIFT))
@@ -236,6 +236,8 @@ static int snvme_mem_publish(struct snvme_session *s, struct snvme_memory *mem,
 	}
 	/* Visible from here on: the driver's end releases it with the others. */
 	ret = xa_alloc(&s->mems, handle, mem, XA_LIMIT(1, SNVME_MAX_MEMS), GFP_KERNEL_ACCOUNT);
+	if (!ret)
+		trace_snvme_mem_register(s, mem);
 	return ret == -EBUSY ? -ENOSPC : ret;
 }
 
@@ -329,11 +331,17 @@ int snvme_mem_register(struct snvme_session *s, struct snvme_mem_register *arg)
 		return -ENOMEM;
 	mem->type = arg->type;
 	mem->npages = arg->length >> PAGE_SHIFT;
+	ret = snvme_charge_memory(s, mem->npages);
+	if (ret) {
+		kfree(mem);
+		return ret;
+	}
 	if (mem->type == SNVME_MEM_USER || mem->type == SNVME_MEM_KERNEL)
 		ret = snvme_mem_register_host(s, mem, arg, &handle, &table);
 	else
 		ret = snvme_mem_register_p2p(s, mem, arg, &handle, &table);
 	if (ret) {
+		snvme_uncharge_memory(s, mem->npages);
 		kvfree(table);
 		kfree(mem);
 		return ret;
@@ -359,6 +367,9 @@ static void snvme_mem_strip(struct snvme_session *s, struct snvme_memory *mem,
 			    struct snvme_memory *out)
 {
 	*out = *mem;
+	/* Unless the end of the driver has taken it already. */
+	if (mem->pages || mem->attach || mem->nvidia)
+		trace_snvme_mem_unregister(s, mem);
 	if (mem->pages)
 		snvme_dma_unmap(&s->ctrl->pdev->dev, mem);
 	mem->pages = NULL;
@@ -404,6 +415,7 @@ int snvme_mem_unregister(struct snvme_session *s, u32 handle)
 	snvme_p2p_release(mem);
 	mutex_unlock(&s->p2p_lock);
 	snvme_mem_put(&pages);
+	snvme_uncharge_memory(s, mem->npages);
 	kfree(mem);
 	return 0;
 }

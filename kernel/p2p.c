@@ -22,7 +22,7 @@
 #include <linux/range.h>
 #include <linux/version.h>
 
-#include "snvme.h"
+#include "trace.h"
 
 MODULE_IMPORT_NS(DMA_BUF);
 
@@ -40,6 +40,7 @@ static struct sg_table *snvme_p2p_revoke(struct snvme_memory *mem, const char *w
 	mutex_unlock(&s->lock);
 	if (!sgt)
 		return NULL;
+	trace_snvme_mem_revoke(s, mem);
 	dev_info(&s->ctrl->pdev->dev, "snvme: %s takes memory away: the queues of its user end\n", who);
 	snvme_queues_revoke(s);
 	return sgt;

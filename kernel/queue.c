@@ -8,7 +8,7 @@
  */
 #include <linux/slab.h>
 
-#include "snvme.h"
+#include "trace.h"
 
 /* Status of Create and Delete I/O Queue: SCT 1, SC 1. */
 #define INVALID_QID	0x101
@@ -118,28 +118,33 @@ static int snvme_send_create(struct snvme_ctrl *ctrl, struct snvme_queue *q, u32
 		cmd.create_sq.sq_flags = cpu_to_le16(NVME_QUEUE_PHYS_CONTIG | NVME_SQ_PRIO_MEDIUM);
 		cmd.create_sq.cqid = cpu_to_le16(q->cq->qid);
 	}
-	return snvme_admin(ctrl, &cmd, NULL);
+	return snvme_admin(ctrl, &cmd, NULL, NULL);
 }
 
 /* Try to have the controller forget @q; q->deleted says whether it has. ctrl->lock is held. */
-static void snvme_delete(struct snvme_ctrl *ctrl, struct snvme_queue *q)
+static void snvme_delete(struct snvme_session *s, struct snvme_queue *q)
 {
+	struct snvme_ctrl *ctrl = s->ctrl;
 	struct nvme_command cmd = {};
 	int ret;
 
-	if (snvme_is_quiet(ctrl, q->epoch))
-		q->deleted = true;
-	if (q->deleted || ctrl->unbound)
+	if (q->deleted)
 		return;
+	q->deleted = snvme_is_quiet(ctrl, q->epoch);
+	if (q->deleted || ctrl->unbound)
+		goto out;
 	cmd.delete_queue.opcode = q->type == SNVME_QUEUE_CQ ? nvme_admin_delete_cq :
 							      nvme_admin_delete_sq;
 	cmd.delete_queue.qid = cpu_to_le16(q->qid);
-	ret = snvme_admin(ctrl, &cmd, NULL);
+	ret = snvme_admin(ctrl, &cmd, NULL, NULL);
 	/* A controller that was reset meanwhile does not know the identifier any more. */
 	q->deleted = !ret || ret == INVALID_QID || snvme_is_quiet(ctrl, q->epoch);
 	if (!q->deleted && ret > 0 && !SNVME_STATUS_PATH(ret))
 		dev_err(&ctrl->pdev->dev, "snvme: deleting %s %u failed: %d\n",
 			q->type == SNVME_QUEUE_CQ ? "CQ" : "SQ", q->qid, ret);
+out:
+	if (q->deleted)
+		trace_snvme_queue_delete(s, q);
 }
 
 /* With both locks held; @q is gone afterwards. */
@@ -151,6 +156,7 @@ static void snvme_queue_free(struct snvme_session *s, struct snvme_queue *q)
 	spin_lock_irqsave(&ctrl->state_lock, flags);
 	WRITE_ONCE(s->state->queue[q->handle], SNVME_STATE_NONE);
 	spin_unlock_irqrestore(&ctrl->state_lock, flags);
+	snvme_uncharge_queue(s, q->type, q->entries);
 	snvme_put_id(ctrl, q);
 	xa_erase(&s->queues, q->handle);
 	q->mem->rings--;
@@ -235,7 +241,7 @@ static int snvme_create(struct snvme_session *s, struct snvme_queue *q, u32 entr
 	if (!ret)
 		q->epoch = ctrl->epoch;
 	spin_unlock_irqrestore(&ctrl->state_lock, flags);
-	snvme_delete(ctrl, q);
+	snvme_delete(s, q);
 	return -EAGAIN;
 }
 
@@ -270,6 +276,7 @@ int snvme_queue_create(struct snvme_session *s, struct snvme_queue_create *arg)
 	if (!q)
 		return -ENOMEM;
 	q->type = arg->type;
+	q->entries = arg->entries;
 
 	mutex_lock(&s->lock);
 	ret = -ECONNABORTED;
@@ -287,10 +294,14 @@ int snvme_queue_create(struct snvme_session *s, struct snvme_queue_create *arg)
 	ret = snvme_mem_dma(q->mem, arg->mem_offset, bytes, &ring);
 	if (ret)
 		goto out_free;
+	ret = snvme_charge_queue(s, q->type, q->entries);
+	if (ret)
+		goto out_free;
 	/* The handle is the index of the state word too; 0 is left out, to mean no queue. */
 	ret = xa_alloc(&s->queues, &q->handle, q,
 		       XA_LIMIT(1, ARRAY_SIZE(s->state->queue) - 1), GFP_KERNEL_ACCOUNT);
 	if (ret) {
+		snvme_uncharge_queue(s, q->type, q->entries);
 		ret = ret == -EBUSY ? -ENOSPC : ret;
 		goto out_free;
 	}
@@ -311,6 +322,7 @@ int snvme_queue_create(struct snvme_session *s, struct snvme_queue_create *arg)
 			left = q->handle;
 		goto out;
 	}
+	trace_snvme_queue_create(s, q);
 	arg->handle = q->handle;
 	arg->qid = q->qid;
 	arg->epoch = q->epoch;
@@ -362,7 +374,7 @@ int snvme_queue_destroy(struct snvme_session *s, u32 handle)
 		ret = !q ? -ENOENT : q->sqs ? -EBUSY : 0;
 		if (!ret) {
 			mutex_lock(&ctrl->lock);
-			snvme_delete(ctrl, q);
+			snvme_delete(s, q);
 			made = q->epoch;
 			if (q->deleted)
 				snvme_queue_free(s, q);
@@ -392,7 +404,7 @@ static void snvme_delete_type(struct snvme_session *s, u32 type, bool *all)
 	xa_for_each(&s->queues, i, q) {
 		if (q->type != type)
 			continue;
-		snvme_delete(s->ctrl, q);
+		snvme_delete(s, q);
 		if (!q->deleted)
 			*all = false;
 	}

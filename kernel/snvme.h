@@ -17,6 +17,7 @@
  *   snvme_ctrl.map_lock what the doorbell mappings show
  *   snvme_ctrl.state_lock (spinlock, interrupts off) state, epochs and state words
  *   snvme_session.wait's, and those of whoever waits there
+ *   (owner.c's own: innermost)
  */
 #ifndef SNVME_H
 #define SNVME_H
@@ -28,11 +29,15 @@
 #include <linux/pci.h>
 #include <linux/rwsem.h>
 #include <linux/scatterlist.h>
+#include <linux/sched.h>
 #include <linux/spinlock.h>
+#include <linux/uidgid.h>
 #include <linux/xarray.h>
 #include <snvme/ioctl.h>
 
 #define SNVME_MAX_QID		65535
+#define SNVME_IDENTIFY_BYTES	4096
+#define SNVME_IDENTIFY_MAX	0x1f	/* CNS */
 #define SNVME_MAX_KERNEL_MEM	(4UL << 20)
 #define SNVME_NVIDIA_PAGE	(64UL << 10)
 
@@ -116,7 +121,32 @@ struct snvme_ctrl {
 };
 
 /**
+ * struct snvme_owner - a user with sessions; all guarded by a lock of owner.c
+ * @node: in the list of all
+ * @uid: who
+ * @sessions: of his
+ * @sqs: submission queues
+ * @cqs: completion queues
+ * @commands: what the submission queues have room for
+ * @pages: of registered memory
+ */
+struct snvme_owner {
+	struct list_head node;
+	kuid_t uid;
+	u32 sessions;
+	u32 sqs;
+	u32 cqs;
+	u64 commands;
+	u64 pages;
+};
+
+/**
  * struct snvme_session - an open file of /dev/snvme, until the controller has forgotten its queues
+ * @owner: whose; this and what follows up to @p2p_lock are those of who opened it
+ * @pid: his process
+ * @comm: its name
+ * @limited: budgets hold
+ * @by_group: he is in the group that the device node is given to
  * @p2p_lock: see above
  * @lock: guards all but what is said otherwise
  * @attaching: the first SNVME_IOC_ATTACH has it
@@ -135,6 +165,11 @@ struct snvme_ctrl {
  * @queues: handle -> struct snvme_queue; the handle is also the index of the state word
  */
 struct snvme_session {
+	struct snvme_owner *owner;
+	pid_t pid;
+	char comm[TASK_COMM_LEN];
+	bool limited;
+	bool by_group;
 	struct mutex p2p_lock;
 	struct mutex lock;
 	unsigned long attaching;
@@ -183,6 +218,7 @@ struct snvme_memory {
  * @type: SNVME_QUEUE_*
  * @qid: NVMe identifier
  * @handle: in snvme_session.queues
+ * @entries: of the ring
  * @epoch: the controller's when it was created
  * @deleted: the controller confirmed that it does not know it
  * @mem: where the ring lies
@@ -193,6 +229,7 @@ struct snvme_queue {
 	u32 type;
 	u16 qid;
 	u32 handle;
+	u32 entries;
 	u64 epoch;
 	bool deleted;
 	struct snvme_memory *mem;
@@ -222,6 +259,7 @@ int snvme_btf_enumerator(const struct snvme_btf *btf, const char *name, u32 *val
 
 /* attach.c: the stock driver's controller */
 extern struct mutex snvme_lock;
+extern struct list_head snvme_ctrls;
 
 int snvme_attach(struct snvme_session *s, int fd);
 void snvme_session_event(struct snvme_session *s);
@@ -230,11 +268,24 @@ bool snvme_is_quiet(struct snvme_ctrl *ctrl, u64 epoch);
 int snvme_wait_quiet(struct snvme_ctrl *ctrl);
 int snvme_wait_answer(struct snvme_ctrl *ctrl, u64 epoch);
 bool snvme_driver_live(const struct snvme_ctrl *ctrl);
-int snvme_admin(struct snvme_ctrl *ctrl, struct nvme_command *cmd, u32 *result);
+int snvme_admin(struct snvme_ctrl *ctrl, struct nvme_command *cmd, void *data, u32 *result);
+int snvme_identify(struct snvme_session *s, struct snvme_identify *arg);
 int snvme_update_grant(struct snvme_ctrl *ctrl);
 u32 snvme_driver_queues(const struct snvme_ctrl *ctrl);
 int snvme_attach_init(void);
 void snvme_attach_exit(void);
+
+/* owner.c */
+struct snvme_owner *snvme_owner_get(void);
+void snvme_owner_put(struct snvme_owner *o);
+int snvme_charge_queue(struct snvme_session *s, u32 type, u32 entries);
+void snvme_uncharge_queue(struct snvme_session *s, u32 type, u32 entries);
+int snvme_charge_memory(struct snvme_session *s, unsigned long pages);
+void snvme_uncharge_memory(struct snvme_session *s, unsigned long pages);
+
+/* debugfs.c */
+void snvme_debugfs_init(void);
+void snvme_debugfs_exit(void);
 
 /* queue.c */
 int snvme_queue_create(struct snvme_session *s, struct snvme_queue_create *arg);

@@ -96,14 +96,16 @@ static int attach_admin(struct snvme_ctrl *ctrl, struct snvme_admin *arg)
 	return ret > 0 ? ret & (int)SNV_STATUS_CODE : ret;
 }
 
+/* By our module, since the driver's call wants CAP_SYS_ADMIN. */
 static int attach_identify(struct snvme_ctrl *ctrl, uint32_t cns, uint32_t nsid, void *buf)
 {
-	struct snvme_admin cmd = {
-		.opcode = SNV_ADMIN_IDENTIFY, .nsid = nsid, .cdw10 = cns, .data = buf,
-		.length = 4096,
+	struct attach *a = ctrl->priv;
+	struct snvme_identify arg = {
+		.size = sizeof(arg), .cns = cns, .nsid = nsid, .addr = (uintptr_t)buf,
 	};
+	int ret = call(a->fd, SNVME_IOC_IDENTIFY, &arg);
 
-	return attach_admin(ctrl, &cmd);
+	return ret ? ret : (int)(arg.status & SNV_STATUS_CODE);
 }
 
 static int attach_mem_map(struct snvme_ctrl *ctrl, struct snvme_mem *mem)
@@ -190,6 +192,9 @@ static int attach_queue_create(struct snvme_ctrl *ctrl, struct snvme_queue_creat
 	char *page, *shadow = NULL, *eventidx = NULL;
 	int ret;
 
+	/* The driver has not switched classes on. */
+	if (arg->flags)
+		return -EOPNOTSUPP;
 	arg->size = sizeof(*arg);
 	ret = call(a->fd, SNVME_IOC_QUEUE_CREATE, arg);
 	if (ret)
@@ -289,7 +294,7 @@ int snvme_attach_open(struct snvme_ctrl *ctrl, const void *controller)
 	}
 	ctrl->priv = a;
 	ret = call(a->fd, SNVME_IOC_INFO, &info);
-	if (ret || info.abi_version != SNVME_ABI_VERSION) {
+	if (ret || info.abi_version != SNVME_ABI_VERSION || !(info.caps & SNVME_CAP_IDENTIFY)) {
 		ret = -EPROTO;
 		goto out_close;
 	}

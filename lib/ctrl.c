@@ -365,6 +365,7 @@ static int enable(struct own *own)
 {
 	size_t page = (size_t)1 << own->page_shift;
 	struct snv_db db = { .mmio = doorbell(own, SNVME_QUEUE_CQ, 0) };
+	uint32_t ams = SNV_CAP_AMS(own->cap) & SNV_CAP_AMS_WRRU ? SNV_CC_AMS_WRRU : SNV_CC_AMS_RR;
 	uint32_t css = SNV_CAP_CSS(own->cap) & SNV_CAP_CSS_CSI ? SNV_CC_CSS_CSI : SNV_CC_CSS_NVM;
 
 	memset(own->admin, 0, 3 * page);
@@ -376,7 +377,7 @@ static int enable(struct own *own)
 	write32(own, SNV_REG_AQA, SNV_AQA_ASQS(ADMIN_ENTRIES - 1) | SNV_AQA_ACQS(ADMIN_ENTRIES - 1));
 	own->bus->ops->write(own->bus, SNV_REG_ASQ, own->admin_dma, 8);
 	own->bus->ops->write(own->bus, SNV_REG_ACQ, own->admin_dma + page, 8);
-	write32(own, SNV_REG_CC, SNV_CC_EN | css | (own->page_shift - 12) << SNV_CC_MPS_SHIFT |
+	write32(own, SNV_REG_CC, SNV_CC_EN | css | ams | (own->page_shift - 12) << SNV_CC_MPS_SHIFT |
 		6U << SNV_CC_IOSQES_SHIFT | 4U << SNV_CC_IOCQES_SHIFT);
 	return wait_csts(own, SNV_CSTS_RDY, SNV_CSTS_RDY, cap_to_ns(own));
 }
@@ -802,6 +803,11 @@ static uint32_t usable(const struct own *own, uint32_t granted)
 
 static int create(struct own *own, struct snvme_queue_create *arg)
 {
+	static const uint32_t qprio[] = {
+		[SNVME_QUEUE_MEDIUM] = SNV_SQ_CDW11_QPRIO_MEDIUM, [SNVME_QUEUE_URGENT] = SNV_SQ_CDW11_QPRIO_URGENT,
+		[SNVME_QUEUE_HIGH] = SNV_SQ_CDW11_QPRIO_HIGH, [SNVME_QUEUE_LOW] = SNV_SQ_CDW11_QPRIO_LOW,
+	};
+	bool classes = SNV_CAP_AMS(own->cap) & SNV_CAP_AMS_WRRU;
 	bool cq = arg->type == SNVME_QUEUE_CQ;
 	uint32_t *state = cq ? own->cq_state : own->sq_state;
 	uint32_t qid = 1, most = usable(own, cq ? own->granted_cq : own->granted_sq);
@@ -816,12 +822,14 @@ static int create(struct own *own, struct snvme_queue_create *arg)
 		return -ENODEV;
 	if (!cq && *queue_state(own, arg->cq) != SNVME_STATE_LIVE)
 		return -ESTALE;
+	if (arg->flags && !classes)
+		return -EOPNOTSUPP;
 	while (qid <= most && state[qid] != SNVME_STATE_NONE)
 		qid++;
 	if (qid > most)
 		return -ENOSPC;
 	if (!cq)
-		cdw11 |= (arg->cq & 0xffff) << SNV_SQ_CDW11_CQID_SHIFT;
+		cdw11 |= (arg->cq & 0xffff) << SNV_SQ_CDW11_CQID_SHIFT | (classes ? qprio[arg->flags] : 0);
 	sqe.cdw10 = snv_le32((arg->entries - 1) << SNV_QUEUE_CDW10_QSIZE_SHIFT | qid);
 	sqe.cdw11 = snv_le32(cdw11);
 	/* Alive from here on, for a reset to find it. */
@@ -924,7 +932,7 @@ static int own_info(struct snvme_ctrl *ctrl, struct snvme_info *info)
 	look(own);
 	*info = (struct snvme_info){
 		.size = sizeof(*info),
-		.ctrl_flags = SNVME_CTRL_ATTACHED,
+		.ctrl_flags = SNVME_CTRL_ATTACHED | (own->bus->iommu ? SNVME_CTRL_IOMMU : 0),
 		.state = own->state,
 		.epoch = own->epoch,
 		.cap = own->cap,

@@ -28,7 +28,8 @@ struct snvme_bus;
  * @mem_unmap: undo it
  * @ring_alloc: zeroed memory for a ring, contiguous for the controller
  * @ring_free: undo it
- * @queue_create: create what @arg describes; fills its out fields, the doorbell, the state word
+ * @queue_create: create what @arg describes, whose flags are SNVME_QUEUE_* here; fills its out fields, the
+ *	doorbell, the state word
  * @queue_destroy: by handle
  * @admin: an admin command; fills cmd->result; a status, an errno or 0
  *
@@ -120,6 +121,7 @@ struct snvme_bus_ops {
  * @doorbells: the registers from 1000h on
  * @queues: I/O queues of each kind to ask for
  * @own_memory: it reaches only memory that the library allocated, since it puts other pages there
+ * @iommu: an IOMMU translates the controller's addresses
  * @tracing: as in struct snvme_transport
  * @far_doorbells: the unified address at which a GPU has the doorbells of I/O queues, if it has its own
  */
@@ -129,6 +131,7 @@ struct snvme_bus {
 	void *doorbells;
 	uint32_t queues;
 	bool own_memory;
+	bool iommu;
 	const uint32_t *tracing;
 	uint64_t far_doorbells;
 };
@@ -254,6 +257,7 @@ static inline bool snvme_cid_busy(const struct snvme_cid *cid)
  * @inflight: identifiers in use
  * @depth: of them
  * @qid: NVMe identifier
+ * @class: SNVME_QUEUE_*
  * @next: in ctrl->queues
  * @next_on_cq: in cq->queues
  * @owns_cq: the completion queue is its own
@@ -282,6 +286,7 @@ struct snvme_queue {
 	uint32_t inflight;
 	uint32_t depth;
 	uint16_t qid;
+	uint32_t class;
 	struct snvme_queue *next;
 	struct snvme_queue *next_on_cq;
 	bool owns_cq;
@@ -335,6 +340,9 @@ struct vssd_server;
 int snvme_vssd_open_served(const char *spec, const struct vssd_server *server,
 			   uint64_t far_doorbells, struct snvme_ctrl **out);
 int snvme_vfio_user_open(struct snvme_ctrl *ctrl, const void *dir);
+int snvme_vfio_open(struct snvme_ctrl *ctrl, const void *pci);
+/* Is it a PCI address, "0000:01:00.0"? */
+bool snvme_pci_name(const char *s);
 /*
  * What follows "KIND:" or "KINDnN:" in a name, such as of kind "vssd", and the namespace named, 0 for none;
  * NULL: no such name.

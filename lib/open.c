@@ -35,12 +35,14 @@ static bool nvme_name(const char *s, bool ns)
 	return !*s;
 }
 
-/* Is it a PCI address, "0000:01:00.0"? */
-static bool pci_name(const char *s)
+bool snvme_pci_name(const char *s)
 {
 	static const char shape[] = "hhhh:hh:hh.h";
-	size_t i;
+	size_t i = strspn(s, "0123456789abcdefABCDEF");
 
+	/* Domains behind a VMD, say, have five digits; more than seven have no room in struct snvme_ctrl_info. */
+	if (i > 4 && i <= 7)
+		s += i - 4;
 	for (i = 0; shape[i]; i++)
 		if (shape[i] == 'h' ? !isxdigit((unsigned char)s[i]) : s[i] != shape[i])
 			return false;
@@ -152,14 +154,14 @@ static int resolve(const char *name, char *controller, size_t size, uint32_t *ns
 		snprintf(controller, size, "%s", base);
 		return access(path, F_OK) ? -ENOENT : 0;
 	}
-	if (pci_name(name)) {
+	if (snvme_pci_name(name)) {
 		snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s", name);
 		if (access(path, F_OK))
 			return -ENOENT;
 		snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/nvme", name);
 		return first_controller(path, NULL, controller, size) ? -EOPNOTSUPP : 0;
 	}
-	/* Other ways, to come. */
+	/* A way that this version does not know. */
 	if (isalpha((unsigned char)*name) &&
 	    name[strspn(name, "abcdefghijklmnopqrstuvwxyz-")] == ':')
 		return -EOPNOTSUPP;
@@ -215,7 +217,7 @@ static int learn(struct snvme_ctrl *ctrl, uint32_t nsid)
 	if (!fixed->name[0]) {
 		snprintf(fixed->name, sizeof(fixed->name), "nvme%u", info.instance);
 		snprintf(fixed->pci, sizeof(fixed->pci), "%04x:%02x:%02x.%x",
-			 info.pci_domain & 0xffff, info.pci_bus & 0xff,
+			 info.pci_domain & 0xfffffff, info.pci_bus & 0xff,
 			 info.pci_devfn >> 3 & 0x1f, info.pci_devfn & 7);
 	}
 	text(fixed->serial, id->sn, sizeof(id->sn));
@@ -281,6 +283,9 @@ SNVME_API int snvme_open(const char *name, struct snvme_ctrl **out)
 	rest = snvme_named(name, "vfio-user", &nsid);
 	if (rest)
 		return snvme_open_by(snvme_vfio_user_open, rest, nsid, out);
+	rest = snvme_named(name, "vfio", &nsid);
+	if (rest)
+		return snvme_open_by(snvme_vfio_open, rest, nsid, out);
 	ret = resolve(name, controller, sizeof(controller), &nsid);
 	return ret ? ret : snvme_open_by(snvme_attach_open, controller, nsid, out);
 }

@@ -111,6 +111,7 @@ static int sq_start(struct snvme_queue *q)
 	struct snvme_ctrl *ctrl = q->ctrl;
 	struct snvme_queue_create arg = {
 		.type = SNVME_QUEUE_SQ, .entries = q->depth + 1, .mem = q->ring_mem, .cq = q->cq->handle,
+		.flags = q->class,
 	};
 	int ret = ctrl->ops->queue_create(ctrl, &arg, &q->db, &q->state);
 
@@ -230,13 +231,14 @@ SNVME_API int snvme_queue_create(struct snvme_ctrl *ctrl, const struct snvme_que
 
 	if (!opts)
 		opts = &defaults;
-	if (opts->size != sizeof(*opts) || opts->flags ||
+	if (opts->size != sizeof(*opts) || opts->flags > SNVME_QUEUE_LOW ||
 	    (opts->share_cq && (opts->cq_entries || opts->share_cq->ctrl != ctrl)))
 		return -EINVAL;
 	q = calloc(1, sizeof(*q));
 	if (!q)
 		return -ENOMEM;
 	q->ctrl = ctrl;
+	q->class = opts->flags;
 	q->depth = opts->depth ? opts->depth : DEFAULT_DEPTH;
 	if (!opts->depth && q->depth > ctrl->fixed.max_entries - 1)
 		q->depth = ctrl->fixed.max_entries - 1;

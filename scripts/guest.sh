@@ -17,7 +17,7 @@ usage() {
 
 	  --kernel SERIES   6.1 (the default), 6.12, or debug: what debug-kernel.sh has built, which
 	                    gets four times the time
-	  --iommu           an emulated IOMMU, translating strictly
+	  --iommu           an emulated IOMMU, translating strictly, and vfio-pci
 	  --smp N           CPUs (2)
 	  --mem SIZE        memory (2G)
 	  --disk PROPS      one more NVMe controller with an empty disk: serial=NAME and, if wanted,
@@ -96,10 +96,10 @@ test_options() {
 # --- the root disk ---
 
 programs=(
-	bash blkid blockdev busybox cat chmod chrt cmp cp cut date dd df du e2fsck env fallocate
-	filefrag findmnt fio flock head id ln losetup ls lsblk mkdir mkfs.ext4 mkfs.xfs mktemp mount mv nproc
+	bash blkdiscard blkid blockdev busybox cat chmod chrt cmp cp cut date dd df du e2fsck env fallocate
+	filefrag findmnt fio flock fstrim head id ln losetup ls lsblk mkdir mkfs.ext4 mkfs.xfs mktemp mount mv nproc
 	nvme od prlimit readlink rm seq setpriv sfdisk sha256sum shuf sleep sort split stat stdbuf stty sync
-	tail taskset tee timeout touch tr truncate umount uniq unshare wc xfs_repair
+	tail taskset tee timeout touch tr trace-cmd truncate umount uniq unshare wc xfs_repair
 )
 
 # Every file of the root disk as "SOURCE TARGET"; the libraries follow from them.
@@ -199,6 +199,7 @@ make_initrd() (
 	local kernel_root=$1 version=$2 initrd=$3 tmp module modules=(nvme ext4 xfs configfs)
 
 	[ "$root" = nvme ] || modules+=(virtio_pci virtio_blk)
+	[ -z "$iommu" ] || modules+=(vfio_iommu_type1 vfio_pci)
 	tmp=$(mktemp -d "$out/initrd.XXXXXX")
 	trap 'rm -rf "$tmp"' EXIT
 	mkdir -p "$tmp"/{bin,dev,proc,sys,root,modules,kernel/firmware/acpi}
@@ -303,6 +304,7 @@ command_line() {
 	local arg line
 
 	line="console=ttyS0 loglevel=7 printk.devkmsg=on panic=-1 tsc=reliable"
+	line+=" tsc_early_khz=$tsc_khz"
 	# An emulated CPU may rest for long when the machine has other things to do.
 	line+=" watchdog_thresh=30 rcupdate.rcu_cpu_stall_timeout=60"
 	line+="${iommu:+ intel_iommu=on iommu.passthrough=0 iommu.strict=1}${append:+ $append} --"
@@ -432,6 +434,7 @@ options "${words[@]}"
 shift
 [[ " ${disks[*]}" == *[\ ,]serial=test* ]] || disks=(serial=test "${disks[@]}")
 
+tsc_khz=$("$top/build/tsc_khz") || die "make build/tsc_khz first"
 version=$("$top/scripts/kernels.sh" version "$kernel")
 kernel_root=$("$top/scripts/kernels.sh" root "$kernel")
 [ "$kernel" != debug ] || timeout=$((4 * timeout))

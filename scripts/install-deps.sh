@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# Installs, as root on Debian 12, what building and testing needs and the machine lacks.
+# Installs, as root on Debian 12, what building and testing needs and the machine lacks; with "deb", also
+# what making and testing packages does.
 set -euo pipefail
 
 packages=(
@@ -13,9 +14,11 @@ packages=(
 	# measuring
 	valgrind
 	# the guests and what runs in them
-	busybox-static cpio e2fsprogs fdisk fio kmod nvme-cli qemu-system-x86 util-linux xfsprogs
+	busybox-static cpio e2fsprogs fdisk fio kmod nvme-cli qemu-system-x86 trace-cmd util-linux xfsprogs
 	xz-utils zstd
 )
+
+[ "${1-}" != deb ] || packages+=(debhelper debootstrap dh-dkms)
 
 installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 2>/dev/null)
 missing=()

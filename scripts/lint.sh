@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 cppcheck --quiet --error-exitcode=1 --inline-suppr --enable=warning,performance,portability \
 	--suppress=missingIncludeSystem --std=c11 -D__x86_64__ -D_GNU_SOURCE \
 	-Iinclude -Iinclude/uapi -Icore -Ilib -Ivssd -i vssd/kernel lib tools vssd
-mandoc -Tlint -W warning doc/snvme.1 doc/vssd.4
+mandoc -Tlint -W warning doc/snvme.1 doc/snvme.4 doc/vssd.4
 for series in 6.1 6.12; do
 	version=$(scripts/kernels.sh version $series)
 	for nvidia in "" "$PWD/tests/kernel"; do

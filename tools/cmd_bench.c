@@ -26,6 +26,7 @@ static const char help[] =
 	"  --bs=B                bytes in a command (default 4k)\n"
 	"  --iodepth=N           commands in flight in each job (default 1)\n"
 	"  --numjobs=N           threads, each with a queue and its part of the region (default 1)\n"
+	"  --class=urgent|high|medium|low  of the queues, where the controller has classes\n"
 	"  --offset=B, --size=B  the region (default: all)\n"
 	"  --runtime=S           seconds to run, going round the region; without it, once through\n"
 	"  --verify=none|lba     write blocks that tell their LBA and generation; check those read,\n"
@@ -60,6 +61,7 @@ struct bench {
 	uint32_t nlb;
 	uint32_t iodepth;
 	uint32_t numjobs;
+	uint32_t class;
 	uint64_t runtime;		/* ns; UINT64_MAX: once through the region */
 	enum verify_mode verify;
 	uint32_t run;			/* marks blocks written by this run */
@@ -452,7 +454,7 @@ static void job_open(struct bench *bench, struct job *job, uint32_t number)
 	job->left = bench->runtime == UINT64_MAX ? job->slots : UINT64_MAX;
 	job->random = ((uint64_t)bench->run << 32 | number) * 0x9e3779b97f4a7c15ULL | 1;
 	job->piece = bench->piece;
-	job->queue = disk_queue(&bench->target.disk, bench->iodepth);
+	job->queue = disk_queue(&bench->target.disk, bench->iodepth, bench->class);
 	ret = snvme_mem_alloc(disk->ctrl, length, &job->mem);
 	if (ret)
 		die("%s: no memory for %" PRIu64 " bytes of data: %s", disk->info.name, length,
@@ -722,15 +724,29 @@ static void check_sizes(struct bench *bench)
 	bench->nlb = bench->bs / disk->ns.lba_size;
 }
 
+static uint32_t class_option(const char *text)
+{
+	static const char * const names[] = {
+		[SNVME_QUEUE_MEDIUM] = "medium", [SNVME_QUEUE_URGENT] = "urgent", [SNVME_QUEUE_HIGH] = "high",
+		[SNVME_QUEUE_LOW] = "low",
+	};
+
+	for (uint32_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strcmp(text, names[i]))
+			return i;
+	die_usage("--class=%s is neither urgent nor high, medium or low", text);
+}
+
 int cmd_bench(int argc, char **argv)
 {
-	enum { RW = 256, MIX, BS, DEPTH, JOBS, OFFSET, SIZE, RUNTIME, VERIFY, FILE_PATH, FORCE };
+	enum { RW = 256, MIX, BS, DEPTH, JOBS, CLASS, OFFSET, SIZE, RUNTIME, VERIFY, FILE_PATH, FORCE };
 	static const struct option options[] = {
 		{ "rw", required_argument, NULL, RW },
 		{ "rwmixread", required_argument, NULL, MIX },
 		{ "bs", required_argument, NULL, BS },
 		{ "iodepth", required_argument, NULL, DEPTH },
 		{ "numjobs", required_argument, NULL, JOBS },
+		{ "class", required_argument, NULL, CLASS },
 		{ "offset", required_argument, NULL, OFFSET },
 		{ "size", required_argument, NULL, SIZE },
 		{ "runtime", required_argument, NULL, RUNTIME },
@@ -770,6 +786,9 @@ int cmd_bench(int argc, char **argv)
 			break;
 		case JOBS:
 			bench.numjobs = number_option("numjobs", optarg, 1, 1024);
+			break;
+		case CLASS:
+			bench.class = class_option(optarg);
 			break;
 		case OFFSET:
 			offset = size_option("offset", optarg);

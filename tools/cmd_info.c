@@ -158,7 +158,7 @@ int cmd_info(int argc, char **argv)
 	} else {
 		print_info(&info);
 	}
-	n = is_virtual(argv[optind]) ? active_namespaces(ctrl, info.name, &names) :
+	n = is_own(argv[optind]) ? active_namespaces(ctrl, info.name, &names) :
 				    ctrl_namespaces("", info.name, &names);
 	for (size_t i = 0; i < n; i++) {
 		struct snvme_ns_info ns;

@@ -258,7 +258,7 @@ static int verify_device(struct verify *v, const char *name, uint64_t offset, ui
 	uint32_t lba_size;
 	int fd;
 
-	if (is_virtual(name))
+	if (is_own(name))
 		die("%s is not the kernel's, which has nothing to compare with: bench --verify=lba checks it",
 		    name);
 	target_open(&target, name, NULL);
@@ -313,7 +313,7 @@ static bool is_path(const char *name)
 {
 	struct stat st;
 
-	if (is_virtual(name))
+	if (is_own(name))
 		return false;
 	if (!stat(name, &st))
 		return !S_ISBLK(st.st_mode) && !S_ISCHR(st.st_mode);

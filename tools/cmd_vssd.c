@@ -54,7 +54,7 @@ int cmd_vssd(int argc, char **argv)
 		die_usage("vssd: needs --socket=DIR");
 	spec = argv[optind];
 	name = xcalloc(1, strlen(spec) + sizeof("vssd:"));
-	sprintf(name, "%s%s", is_virtual(spec) ? "" : "vssd:", spec);
+	sprintf(name, "%s%s", is_own(spec) ? "" : "vssd:", spec);
 
 	/* A descriptor for each interrupt of each client, and for its memory. */
 	if (!getrlimit(RLIMIT_NOFILE, &files)) {

@@ -34,6 +34,42 @@ static bool runs_nvme(const char *pci)
 	       !strcmp(driver, "nvme");
 }
 
+/* Why the controller at @pci cannot be had through vfio-pci. */
+static const char *vfio_reason(const char *pci, int ret, char *out, size_t size)
+{
+	char driver[64];
+
+	link_name(driver, sizeof(driver), "/sys/bus/pci/devices/%s/driver", pci);
+	switch (ret) {
+	case -EINVAL:
+		snprintf(out, size, "not a PCI address such as 0000:01:00.0");
+		break;
+	case -ENOENT:
+		snprintf(out, size, "no such PCI device: snvme list shows those there are");
+		break;
+	case -EBUSY:
+		snprintf(out, size, "another process has it");
+		break;
+	case -EXDEV:
+		snprintf(out, size, "its IOMMU group has other devices, which other drivers have");
+		break;
+	case -EPERM:
+	case -EACCES:
+		snprintf(out, size, "no right to its device in /dev/vfio");
+		break;
+	case -EOPNOTSUPP:
+		if (strcmp(driver, "vfio-pci"))
+			snprintf(out, size, "not with vfio-pci, but with %s: snvme bind gives it to vfio-pci",
+				 driver[0] ? driver : "no driver");
+		else
+			snprintf(out, size, "not an NVMe controller that can be used through vfio-pci");
+		break;
+	default:
+		snprintf(out, size, "%s", snvme_strerror(ret));
+	}
+	return out;
+}
+
 const char *open_reason(const char *name, int ret, char *out, size_t size)
 {
 	const char *base = base_name(name);
@@ -45,8 +81,10 @@ const char *open_reason(const char *name, int ret, char *out, size_t size)
 		snprintf(out, size, "nobody serves at %s/cntrl: snvme vssd --socket does", strchr(name, ':') + 1);
 		return out;
 	}
+	if (is_kind(name, "vfio"))
+		return vfio_reason(strchr(name, ':') + 1, ret, out, size);
 	/* What is wrong with the name, or else with what it makes. */
-	if (is_virtual(name)) {
+	if (is_own(name)) {
 		if (is_kind(name, "vfio-user") || !snvme_vssd_check(name, out, size))
 			snprintf(out, size, "%s", ret > 0 || ret == -EIO || ret == -ENODEV ?
 				 snvme_strerror(ret) : strerror(-ret));
@@ -65,7 +103,7 @@ const char *open_reason(const char *name, int ret, char *out, size_t size)
 		break;
 	case -EPERM:
 	case -EACCES:
-		snprintf(out, size, "no right to use it: run as root (CAP_SYS_RAWIO is needed)");
+		snprintf(out, size, "no right to use it: run as root, or in the group of /dev/snvme; snvme(4)");
 		break;
 	case -EOPNOTSUPP:
 		if (in_sysfs("class/block", base) && strncmp(base, "nvme", 4))
@@ -121,7 +159,7 @@ void disk_open(struct disk *disk, const char *name)
 	if (ret)
 		die("%s: %s", name, snvme_strerror(ret));
 	ret = snvme_get_ns(disk->ctrl, 0, &disk->ns);
-	if (ret == -EINVAL && is_virtual(name))
+	if (ret == -EINVAL && is_own(name))
 		die("%s has several namespaces: name one, such as %sn1:%s", name, disk->info.name,
 		    strchr(name, ':') + 1);
 	if (ret == -EINVAL)
@@ -134,7 +172,7 @@ void disk_open(struct disk *disk, const char *name)
 	if (disk->ns.metadata_size)
 		die("%s has %u bytes of metadata in each block, a format that is not supported",
 		    name, disk->ns.metadata_size);
-	if (is_virtual(name)) {
+	if (is_own(name)) {
 		snprintf(disk->name, sizeof(disk->name), "%.16sn%u", disk->info.name, disk->ns.nsid);
 		return;
 	}
@@ -172,9 +210,9 @@ static void __attribute__((noreturn)) die_no_spare(const struct snvme_ctrl_info 
 	    advice);
 }
 
-struct snvme_queue *disk_queue(struct disk *disk, uint32_t depth)
+struct snvme_queue *disk_queue(struct disk *disk, uint32_t depth, uint32_t class)
 {
-	struct snvme_queue_opts opts = { .size = sizeof(opts), .depth = depth };
+	struct snvme_queue_opts opts = { .size = sizeof(opts), .depth = depth, .flags = class };
 	struct snvme_queue *queue;
 	int ret;
 
@@ -184,6 +222,9 @@ struct snvme_queue *disk_queue(struct disk *disk, uint32_t depth)
 		snvme_get_info(disk->ctrl, &disk->info);
 		die_no_spare(&disk->info);
 	}
+	if (ret == -EOPNOTSUPP && class)
+		die("%s has no classes of queues: weighted round robin takes a controller that has it, and that no driver of the kernel's runs",
+		    disk->info.name);
 	if (ret == -ENOMEM)
 		die("%s: no memory for a queue: the limit of locked memory (ulimit -l) may be too low",
 		    disk->info.name);
@@ -196,7 +237,7 @@ void disk_start(struct disk *disk)
 {
 	int ret;
 
-	disk->queue = disk_queue(disk, 0);
+	disk->queue = disk_queue(disk, 0, SNVME_QUEUE_MEDIUM);
 	ret = snvme_mem_alloc(disk->ctrl, DISK_BUFFER, &disk->mem);
 	if (ret)
 		die("%s: no memory for data: %s", disk->info.name, snvme_strerror(ret));

@@ -20,6 +20,8 @@ static const struct command commands[] = {
 	{ "bench", cmd_bench, "measure such queues" },
 	{ "files", cmd_files, "where files lie on their disk" },
 	{ "vssd", cmd_vssd, "serve a virtual SSD to other processes" },
+	{ "bind", cmd_bind, "give a whole disk to vfio-pci, to be opened as vfio:ADDRESS" },
+	{ "unbind", cmd_unbind, "give it back to the kernel's driver" },
 };
 
 static void usage(FILE *out)
@@ -29,7 +31,8 @@ static void usage(FILE *out)
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].summary);
 	fputs("\nEach command takes -o json. DEV is /dev/nvme0, /dev/nvme0n1, a PCI address,\n"
-	      "or a virtual SSD: vssd:ram,size=1G, vssd:file=PATH, vfio-user:DIR, ...; snvme(1) has the rest.\n",
+	      "a whole disk (vfio:0000:01:00.0, after snvme bind), or a virtual SSD: vssd:ram,size=1G,\n"
+	      "vssd:file=PATH, vfio-user:DIR, ...; snvme(1) has the rest.\n",
 	      out);
 }
 

@@ -23,6 +23,8 @@ int cmd_verify(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_files(int argc, char **argv);
 int cmd_vssd(int argc, char **argv);
+int cmd_bind(int argc, char **argv);
+int cmd_unbind(int argc, char **argv);
 
 /* util.c: messages, numbers and output */
 
@@ -120,10 +122,13 @@ static inline bool is_kind(const char *name, const char *kind)
 	return *s == ':';
 }
 
-/* An SSD in this process, or in another that speaks vfio-user? Then the kernel has no device of it. */
-static inline bool is_virtual(const char *name)
+/*
+ * A controller that no kernel driver runs: an SSD in this process, in another that speaks vfio-user, or with
+ * vfio-pci? Then the kernel has no block device of it.
+ */
+static inline bool is_own(const char *name)
 {
-	return is_kind(name, "vssd") || is_kind(name, "vfio-user");
+	return is_kind(name, "vssd") || is_kind(name, "vfio-user") || is_kind(name, "vfio");
 }
 
 /* disk.c: a namespace reached through a queue of one's own; every failure ends the program */
@@ -135,7 +140,7 @@ static inline bool is_virtual(const char *name)
  * @ctrl: its controller
  * @info: of the controller, when it was opened
  * @ns: the namespace
- * @name: its block device, "nvme0n1"; "vssdn1" and "vfio-usern1" are none
+ * @name: its block device, "nvme0n1"; "vssdn1", "vfio-usern1" and "vfion1" are none
  * @kernel: it is one of the kernel's: somebody may use it, and it may be cached
  * @queue: a queue, or NULL
  * @mem: DISK_BUFFER bytes for @queue
@@ -155,7 +160,7 @@ struct snvme_ctrl *ctrl_open(const char *name);
 /* Why snvme_open() of @name failed. */
 const char *open_reason(const char *name, int ret, char *out, size_t size);
 void disk_open(struct disk *disk, const char *name);
-struct snvme_queue *disk_queue(struct disk *disk, uint32_t depth);
+struct snvme_queue *disk_queue(struct disk *disk, uint32_t depth, uint32_t class);
 void disk_start(struct disk *disk);
 void disk_close(struct disk *disk);
 

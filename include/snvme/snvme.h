@@ -29,7 +29,7 @@ struct snvme_queue;
 
 /**
  * struct snvme_ctrl_info - what a controller is and has
- * @name: kernel name, "nvme0"; "vssd"
+ * @name: kernel name, "nvme0"; "vssd", "vfio-user", "vfio"
  * @pci: PCI address, "0000:01:00.0", or empty
  * @serial: serial number, NUL-terminated, without padding
  * @model: model number, likewise
@@ -105,15 +105,17 @@ struct snvme_ns_info {
  *	this process, that lives until snvme_close(); "vssdn2:...": its namespace 2. snvme(1) has the
  *	keys. Or "vfio-user:/dir", "vfio-usern2:/dir": a controller in another process, which speaks
  *	vfio-user at the socket /dir/cntrl; it reaches only memory of snvme_mem_alloc(), not what
- *	snvme_mem_register() names (-EOPNOTSUPP)
+ *	snvme_mem_register() names (-EOPNOTSUPP). Or "vfio:0000:01:00.0", "vfion2:0000:01:00.0": a
+ *	controller that vfio-pci holds (snvme bind gives it to it), all of it, behind the IOMMU
  * @ctrl: out: the handle
  *
  * Return: 0; -ENOENT no such device; -ENXIO snvme.ko is not loaded; -EPERM or -EACCES no right to
  * it; -EOPNOTSUPP the driver beside is not one that can be shared (the kernel log says why), or a
  * kind of name this version does not know; -EINVAL a partition or a malformed name; -EAGAIN the
  * controller is being reset; -EPROTO the module speaks another ABI version. Of a controller that the
- * library runs also: -EBUSY or an errno of a file that @name names; -ETIMEDOUT it did not become
- * ready within CAP.TO, or answer; -EIO it failed (CSTS.CFS); -ENODEV it is gone; a status.
+ * library runs also: -EBUSY somebody has it, or an errno of a file that @name names; -EXDEV other devices of
+ * its IOMMU group have other drivers; -ETIMEDOUT it did not become ready within CAP.TO, or answer; -EIO it
+ * failed (CSTS.CFS); -ENODEV it is gone; a status.
  */
 int snvme_open(const char *name, struct snvme_ctrl **ctrl);
 
@@ -148,7 +150,10 @@ struct snvme_vssd_server;
 int snvme_vssd_serve(const char *name, const char *dir, struct snvme_vssd_server **server, char *why,
 		     size_t size);
 
-/* End it, and what clients do. NULL is nothing. */
+/**
+ * snvme_vssd_serve_end() - end it, and what clients do
+ * @server: of snvme_vssd_serve(), or NULL
+ */
 void snvme_vssd_serve_end(struct snvme_vssd_server *server);
 
 /**
@@ -160,7 +165,13 @@ void snvme_vssd_serve_end(struct snvme_vssd_server *server);
  */
 void snvme_close(struct snvme_ctrl *ctrl);
 
-/* Fill @info. Return: 0, -ENODEV once the controller is gone. */
+/**
+ * snvme_get_info() - what a controller is and has, now
+ * @ctrl: the controller
+ * @info: out
+ *
+ * Return: 0; -ENODEV it is gone.
+ */
 int snvme_get_info(struct snvme_ctrl *ctrl, struct snvme_ctrl_info *info);
 
 /**
@@ -192,8 +203,14 @@ int snvme_reset(struct snvme_ctrl *ctrl);
 /**
  * struct snvme_admin - an admin command
  * @opcode: of it
+ * @reserved: zero
  * @nsid: namespace identifier
- * @cdw10: and on: command dwords
+ * @cdw10: command dword 10
+ * @cdw11: command dword 11
+ * @cdw12: command dword 12
+ * @cdw13: command dword 13
+ * @cdw14: command dword 14
+ * @cdw15: command dword 15
  * @data: any memory, or NULL; which way it goes is in the opcode (NVMe Base 2.0 section 5, bits 1:0)
  * @length: of @data, a multiple of 4, at most 4,096
  * @timeout_ms: 0 for 30 s
@@ -247,7 +264,7 @@ int snvme_get_ns(struct snvme_ctrl *ctrl, uint32_t nsid, struct snvme_ns_info *i
  * @length: bytes
  * @mem: out
  *
- * Return: 0; -ENOMEM RLIMIT_MEMLOCK or memory; -EFAULT; -EINVAL; -EOPNOTSUPP memory that the device
+ * Return: 0; -ENOMEM RLIMIT_MEMLOCK or memory; -EDQUOT the administrator's limit for each user; -EFAULT; -EINVAL; -EOPNOTSUPP memory that the device
  * could reach only through bounce buffers; -EEXIST it overlaps memory already registered.
  */
 int snvme_mem_register(struct snvme_ctrl *ctrl, void *addr, size_t length, struct snvme_mem **mem);
@@ -262,7 +279,20 @@ int snvme_mem_register(struct snvme_ctrl *ctrl, void *addr, size_t length, struc
  */
 int snvme_mem_alloc(struct snvme_ctrl *ctrl, size_t length, struct snvme_mem **mem);
 
+/**
+ * snvme_mem_addr() - where registered memory begins
+ * @mem: the memory
+ *
+ * Return: the address that was registered or allocated.
+ */
 void *snvme_mem_addr(const struct snvme_mem *mem);
+
+/**
+ * snvme_mem_length() - how long registered memory is
+ * @mem: the memory
+ *
+ * Return: bytes.
+ */
 size_t snvme_mem_length(const struct snvme_mem *mem);
 
 /**
@@ -273,12 +303,23 @@ size_t snvme_mem_length(const struct snvme_mem *mem);
  */
 int snvme_mem_release(struct snvme_mem *mem);
 
+/*
+ * struct snvme_queue_opts.flags: the class of the queue's commands, where the library runs the controller and that has
+ * weighted round robin with urgent class (NVMe Base 2.0 section 3.4.4.2): all urgent ones are fetched first, the others
+ * by the weights of feature 01h, Arbitration. It matters for what waits in queues, not for what the controller has
+ * fetched.
+ */
+#define SNVME_QUEUE_MEDIUM	0
+#define SNVME_QUEUE_URGENT	1
+#define SNVME_QUEUE_HIGH	2
+#define SNVME_QUEUE_LOW		3
+
 /**
  * struct snvme_queue_opts - how a queue is made
  * @size: sizeof(struct snvme_queue_opts)
  * @depth: commands in flight at most, 1 .. max_entries - 1; 0 for 127
  * @cq_entries: entries of the completion ring; 0 for what @depth needs. Say more to let others in
- * @flags: zero
+ * @flags: SNVME_QUEUE_*
  * @share_cq: report to this queue's completion queue, or NULL for one of its own. Its ring must have
  *	room for the depths of all its queues
  */
@@ -296,9 +337,10 @@ struct snvme_queue_opts {
  * @opts: how, or NULL for a pair with the defaults
  * @queue: out
  *
- * Return: 0; -ENOSPC no spare queue; -EINVAL; -EAGAIN the controller is being reset; -ECONNRESET the
- * completion queue to share died in a reset, or the controller failed and was reset; -ENOMEM; -EIO the
- * controller refused; -ETIMEDOUT; -ENODEV.
+ * Return: 0; -ENOSPC no spare queue; -EDQUOT the administrator's limit for each user; -EINVAL; -EAGAIN the controller is being reset; -ECONNRESET the
+ * completion queue to share died in a reset, or the controller failed and was reset; -ENOMEM; -EOPNOTSUPP
+ * the controller has no classes, or the kernel's driver runs it; -EIO the controller refused; -ETIMEDOUT;
+ * -ENODEV.
  */
 int snvme_queue_create(struct snvme_ctrl *ctrl, const struct snvme_queue_opts *opts,
 		       struct snvme_queue **queue);
@@ -327,7 +369,20 @@ int snvme_queue_destroy(struct snvme_queue *queue);
  */
 int snvme_queue_renew(struct snvme_queue *queue);
 
+/**
+ * snvme_queue_id() - a queue's number on its controller
+ * @queue: the queue
+ *
+ * Return: the identifier of the submission queue, which a renewal may change.
+ */
 uint32_t snvme_queue_id(const struct snvme_queue *queue);
+
+/**
+ * snvme_queue_depth() - how many commands a queue has in flight at most
+ * @queue: the queue
+ *
+ * Return: the depth that it was made with.
+ */
 uint32_t snvme_queue_depth(const struct snvme_queue *queue);
 
 /* NVM command set opcodes that snvme_submit() takes (NVMe NVM 1.0 section 3). */
@@ -340,6 +395,7 @@ uint32_t snvme_queue_depth(const struct snvme_queue *queue);
 /**
  * struct snvme_io - a command to submit
  * @opcode: SNVME_OP_*
+ * @reserved: zero
  * @flags: SNVME_IO_*
  * @nsid: namespace identifier
  * @slba: first logical block
@@ -447,11 +503,28 @@ int snvme_wait(struct snvme_queue *queue, struct snvme_completion *out, unsigned
  */
 int snvme_read(struct snvme_queue *queue, uint32_t nsid, void *buf, size_t length, uint64_t offset);
 
-/* Likewise; durable after snvme_flush() if the controller has a volatile write cache. */
+/**
+ * snvme_write() - write, synchronously, any length
+ * @queue: as for snvme_read()
+ * @nsid: likewise
+ * @buf: likewise
+ * @length: likewise
+ * @offset: likewise
+ *
+ * Durable after snvme_flush() if the controller has a volatile write cache.
+ *
+ * Return: as snvme_read().
+ */
 int snvme_write(struct snvme_queue *queue, uint32_t nsid, const void *buf, size_t length,
 		uint64_t offset);
 
-/* Make all writes completed so far durable. */
+/**
+ * snvme_flush() - make all writes completed so far durable
+ * @queue: as for snvme_read()
+ * @nsid: likewise
+ *
+ * Return: 0; a status; -EBUSY commands in flight; as snvme_wait().
+ */
 int snvme_flush(struct snvme_queue *queue, uint32_t nsid);
 
 /* struct snvme_extent.flags */
@@ -465,6 +538,7 @@ int snvme_flush(struct snvme_queue *queue, uint32_t nsid);
  * @physical: byte offset in the namespace (partition start included); undefined with _UNMAPPED
  * @length: bytes
  * @flags: SNVME_EXTENT_*
+ * @reserved: zero
  */
 struct snvme_extent {
 	uint64_t logical;
@@ -500,9 +574,18 @@ struct snvme_file_map {
  */
 int snvme_file_map_get(int fd, struct snvme_file_map *map);
 
+/**
+ * snvme_file_map_free() - free what snvme_file_map_get() found
+ * @map: its extents are none afterwards
+ */
 void snvme_file_map_free(struct snvme_file_map *map);
 
-/* A static sentence for a return value of any function here; never NULL. */
+/**
+ * snvme_strerror() - what a return value means
+ * @ret: of any function here: 0, a negative errno, an NVMe status
+ *
+ * Return: a static sentence, never NULL.
+ */
 const char *snvme_strerror(int ret);
 
 #ifdef __cplusplus

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # QEMU's SSD, and vssd.ko's beside it, each in the same run: the stock driver alone, the stock driver with snvme.ko loaded
-# and a queue open but idle, a user queue alone, and both at once. Each figure is the median of
-# several turns, taken in alternation, so that a slow moment of the machine meets all alike. Prints
+# and a queue open but idle, a user queue alone, and both at once; where an IOMMU is on, QEMU's with vfio-pci, too.
+# Each figure is the median of several turns, taken in alternation, so that a slow moment of the machine meets all alike. Prints
 # "row SSD CASE WHO METRIC VALUE UNIT" lines for bench/guest.py.
 #
 # guest: --timeout 1800
@@ -50,8 +50,9 @@ stock() {
 	figures "$1" "$2" "$(fio_figures /tmp/fio.out "$(direction "$3")")"
 }
 
+# user CASE WHO RW BS DEPTH OFFSET [DEV]
 user() {
-	snvme bench "/dev/$disk" --rw="$3" --bs="$4" --iodepth="$5" --offset="$6" --size=$size \
+	snvme bench "${7:-/dev/$disk}" --rw="$3" --bs="$4" --iodepth="$5" --offset="$6" --size=$size \
 		--runtime="$seconds" -o json >/tmp/snvme.out 2>/tmp/snvme.err ||
 		{ cat /tmp/snvme.err /tmp/snvme.out; exit 1; }
 	figures "$1" "$2" "$(snvme_figures /tmp/snvme.out "$(direction "$3")")"
@@ -61,6 +62,7 @@ user() {
 load_vssd && make_ssd vssd size=1G || exit 1
 load_snvme || exit 1
 declare -A disks=([qemu]=$(disk_of test) [vssd]=$disk)
+pci=$(cat "/sys/class/nvme/$(ctrl_of test)/address")
 for disk in "${disks[@]}"; do
 	snvme bench "/dev/$disk" --rw=write --bs=128k --iodepth=8 --size=512m --verify=lba >/tmp/out 2>&1 &&
 		snvme verify "/dev/$disk" --size=64m >/tmp/out 2>&1 || { cat /tmp/out; exit 1; }
@@ -93,6 +95,11 @@ turn() {
 		wait $! || exit 1
 		cat /tmp/user.rows
 		rmmod snvme || exit 1
+		[ "$ssd" = qemu ] && [ -e /sys/bus/pci/drivers/vfio-pci ] || continue
+		snvme bind "$pci" >/dev/null || exit 1
+		user "$case" vfio "$rw" "$bs" "$depth" 0 "vfio:$pci"
+		snvme unbind "$pci" >/dev/null && name=$(ctrl_of test) && wait_live "$name" && disk=$(disk_of test) || exit 1
+		disks[qemu]=$disk
 	done <<-'END'
 		randread 4k 1
 		randread 4k 32

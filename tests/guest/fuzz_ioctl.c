@@ -49,7 +49,7 @@
 
 /* What a call began as, before it was mutated. Those up to DESTROY are ioctls with a structure. */
 enum kind {
-	INFO, ATTACH, REG_USER, REG_KERNEL, REG_DMABUF, UNREGISTER, CREATE_CQ, CREATE_SQ, DESTROY,
+	INFO, ATTACH, IDENTIFY, REG_USER, REG_KERNEL, REG_DMABUF, UNREGISTER, CREATE_CQ, CREATE_SQ, DESTROY,
 	UNKNOWN, WRONG_FILE, MAP_STATE, MAP_DOORBELL, MAP_SHADOW, MAP_MEM, REMAP,
 	ARENA_NEW, UNMAP, CLOSE, FORK, REVOKE, KINDS
 };
@@ -61,6 +61,7 @@ static const struct {
 } kinds[KINDS] = {
 	[INFO] = { "INFO", 180, true, true },
 	[ATTACH] = { "ATTACH", 40, true, true },
+	[IDENTIFY] = { "IDENTIFY", 20, true, true },
 	[REG_USER] = { "MEM_REGISTER user", 90, true, true },
 	[REG_KERNEL] = { "MEM_REGISTER kernel", 70, true, true },
 	[REG_DMABUF] = { "MEM_REGISTER dma-buf", 60, true, true },
@@ -386,6 +387,7 @@ union arg {
 	struct snvme_mem_register mem;
 	struct snvme_queue_create queue;
 	struct snvme_handle handle;
+	struct snvme_identify identify;
 	unsigned char bytes[128];
 };
 
@@ -407,6 +409,10 @@ static const struct field info_fields[] = {
 	F(snvme_attach, size, ANY), F(snvme_attach, fd, FD), F(snvme_attach, fd, FD),
 	F(snvme_attach, fd, FD), F(snvme_attach, flags, ZERO), F(snvme_attach, reserved[0], ZERO),
 	F(snvme_attach, reserved[4], ZERO),
+}, identify_fields[] = {
+	F(snvme_identify, size, ANY), F(snvme_identify, cns, ANY), F(snvme_identify, nsid, ANY),
+	F(snvme_identify, status, ANY), F(snvme_identify, addr, ADDRESS), F(snvme_identify, addr, ADDRESS),
+	F(snvme_identify, reserved[0], ZERO), F(snvme_identify, reserved[1], ZERO),
 }, mem_fields[] = {
 	F(snvme_mem_register, size, ANY), F(snvme_mem_register, type, ANY),
 	F(snvme_mem_register, addr, ADDRESS), F(snvme_mem_register, addr, ADDRESS),
@@ -442,6 +448,7 @@ static const struct {
 } ioctls[DESTROY + 1] = {
 	[INFO] = { SNVME_IOC_INFO, FIELDS(info_fields) },
 	[ATTACH] = { SNVME_IOC_ATTACH, FIELDS(attach_fields) },
+	[IDENTIFY] = { SNVME_IOC_IDENTIFY, FIELDS(identify_fields) },
 	[REG_USER] = { SNVME_IOC_MEM_REGISTER, FIELDS(mem_fields) },
 	[REG_KERNEL] = { SNVME_IOC_MEM_REGISTER, FIELDS(mem_fields) },
 	[REG_DMABUF] = { SNVME_IOC_MEM_REGISTER, FIELDS(mem_fields) },
@@ -676,6 +683,11 @@ static void fill(struct call *c)
 	case ATTACH:
 		c->arg.attach.fd = files[rnd(2)];
 		break;
+	case IDENTIFY:
+		c->arg.identify.cns = rnd(4);
+		c->arg.identify.nsid = rnd(3);
+		c->arg.identify.addr = ARENA + rnd(SPECIAL - 2) * PAGE + 8 * rnd(512);
+		break;
 	case REG_USER:
 	case REG_KERNEL:
 	case REG_DMABUF:
@@ -871,6 +883,15 @@ static int judge_handle(struct session *s, enum kind kind, const struct snvme_ha
 	return users_of(s, kind == DESTROY ? SNVME_QUEUE_CQ : 0, h->handle) ? EBUSY : 0;
 }
 
+static int judge_identify(const struct session *s, const struct snvme_identify *a)
+{
+	if (!s->attached)
+		return ENODEV;
+	if (a->cns > 31 || !all_zero(a->reserved, sizeof(a->reserved)))
+		return EINVAL;
+	return arena_ok(a->addr, PAGE, CAN_WRITE) ? 0 : EFAULT;
+}
+
 static int judge(struct call *c)
 {
 	uint32_t cmd = ioctls[c->kind].cmd, size = _IOC_SIZE(cmd);
@@ -886,6 +907,9 @@ static int judge(struct call *c)
 		break;
 	case ATTACH:
 		want = judge_attach(c->s, &c->arg.attach);
+		break;
+	case IDENTIFY:
+		want = judge_identify(c->s, &c->arg.identify);
 		break;
 	case REG_USER:
 	case REG_KERNEL:
@@ -931,6 +955,8 @@ static void learn(struct call *c)
 		break;
 	case ATTACH:
 		s->attached = true;
+		break;
+	case IDENTIFY:
 		break;
 	case REG_USER:
 	case REG_KERNEL:
@@ -993,6 +1019,8 @@ static void perform(struct call *c)
 		c->arg.mem.addr = harmless(c->arg.mem.addr);
 		c->arg.mem.table = harmless(c->arg.mem.table);
 	}
+	if (cmd == SNVME_IOC_IDENTIFY)
+		c->arg.identify.addr = harmless(c->arg.identify.addr);
 	want = judge(c);
 	arena_put(c->at, &c->arg, size);
 	err = call(c->s->fd, cmd, c->at, c->compat);

@@ -46,7 +46,7 @@ prints()
 prints '^usage: snvme' --help
 prints '^usage: snvme' -h
 prints '^snvme [0-9]' --version
-for c in list info read write verify bench files vssd; do
+for c in list info read write verify bench files vssd bind unbind; do
 	prints "^usage: snvme $c" $c --help
 	misuse 2 "unrecognized option '--nonsense'" $c --nonsense
 	misuse 2 'xml is not an output format' $c -o xml

@@ -58,7 +58,8 @@ struct snvme_gpu_opts {
  * @n: of them, 1 .. 16; their namespaces have the same format, without metadata
  * @opts: how
  * @set: out
- * @why, @size: see above
+ * @why: see above
+ * @size: of @why
  *
  * Return: 0; -EINVAL; -ENOENT no CUDA driver; -ENODEV no such GPU; -EOPNOTSUPP the controller does not
  * reach memory of the kind asked for; -ENOSPC no spare queue; -ENOMEM; -EIO; as snvme_get_ns().
@@ -67,7 +68,10 @@ int snvme_gpu_open(struct snvme_ctrl *const *ctrl, unsigned int n,
 		   const struct snvme_gpu_opts *opts, struct snvme_gpu_set **set, char *why,
 		   size_t size);
 
-/* Destroy the queues, and what was made from @set. No thread may be using them. NULL is ignored. */
+/**
+ * snvme_gpu_close() - destroy the queues, and what was made from @set
+ * @set: in use by no thread, or NULL
+ */
 void snvme_gpu_close(struct snvme_gpu_set *set);
 
 /**
@@ -78,7 +82,12 @@ void snvme_gpu_close(struct snvme_gpu_set *set);
  */
 int snvme_gpu_renew(struct snvme_gpu_set *set);
 
-/* What to give to kernels, or threads: valid where they run, until snvme_gpu_close(). */
+/**
+ * snvme_gpu_handle() - what to give to kernels, or threads
+ * @set: the queues
+ *
+ * Return: a handle that is valid where they run, until snvme_gpu_close().
+ */
 const struct snvme_gpu *snvme_gpu_handle(const struct snvme_gpu_set *set);
 
 /**
@@ -87,13 +96,20 @@ const struct snvme_gpu *snvme_gpu_handle(const struct snvme_gpu_set *set);
  * @ptr: of the GPU (cudaMalloc and the like) or of the host; the GPU gets to reach that, too
  * @length: bytes
  * @mem: out: for snvme_gpu_read() and the like; released by snvme_gpu_mem_release() or the close
- * @why, @size: see above
+ * @why: see above
+ * @size: of @why
  *
  * Return: 0; -EINVAL; -EEXIST it overlaps memory already registered; -EOPNOTSUPP the controller does not
  * reach it; -ENOMEM; -EIO the driver refuses.
  */
 int snvme_gpu_mem_register(struct snvme_gpu_set *set, void *ptr, size_t length,
 			   const struct snvme_gpu_mem **mem, char *why, size_t size);
+
+/**
+ * snvme_gpu_mem_release() - end a registration
+ * @set: that it was made in
+ * @mem: the memory, in use by no command; what was released already is ignored
+ */
 void snvme_gpu_mem_release(struct snvme_gpu_set *set, const struct snvme_gpu_mem *mem);
 
 #ifdef __cplusplus

@@ -26,6 +26,7 @@
 #define SNVME_CAP_MEM_KERNEL	(1ULL << 1)	/* SNVME_MEM_KERNEL */
 #define SNVME_CAP_MEM_DMABUF	(1ULL << 2)	/* SNVME_MEM_DMABUF */
 #define SNVME_CAP_EVENTS	(1ULL << 3)	/* poll(2) */
+#define SNVME_CAP_IDENTIFY	(1ULL << 5)	/* SNVME_IOC_IDENTIFY */
 #define SNVME_CAP_MEM_NVIDIA	(1ULL << 4)	/* SNVME_MEM_NVIDIA: only if the module was built with it */
 
 /* snvme_info.ctrl_flags */
@@ -99,7 +100,8 @@ struct snvme_info {
  * @flags: zero
  * @reserved: zero
  *
- * Errors: -EPERM without CAP_SYS_RAWIO; -EBADF, -EACCES (descriptor not open read-write), -ENOTTY
+ * Errors: -EPERM without CAP_SYS_RAWIO, unless /dev/snvme is given to a group (not root's) that may read and
+ * write it, and whoever opened it is in that; -EBADF, -EACCES (descriptor not open read-write), -ENOTTY
  * (not an NVMe device), -EINVAL (a partition), -EOPNOTSUPP (not a PCIe controller of the stock
  * driver, or this kernel's driver is not one that the module knows how to share: the log says
  * what), -EBUSY (this session is attached already, or the controller is being reset), -EIO (it does not
@@ -110,6 +112,28 @@ struct snvme_attach {
 	__s32 fd;
 	__u32 flags;
 	__u32 reserved[5];
+};
+
+/**
+ * struct snvme_identify - SNVME_IOC_IDENTIFY: what the controller says of itself and its namespaces
+ * @size: sizeof(struct snvme_identify)
+ * @cns: which data structure, NVMe Base 2.0 section 5.17.1; of those that concern no other controller: 0 .. 1Fh
+ * @nsid: namespace identifier, or as @cns wants it
+ * @status: out: of the command, SCT << 8 | SC; 0: @addr has the answer
+ * @addr: address of 4,096 bytes
+ * @reserved: zero
+ *
+ * The driver's own call for admin commands asks for CAP_SYS_ADMIN, which owners of queues need not have. A reset that goes
+ * on is waited for. Errors: -EINVAL, -EFAULT, -ENODEV (not attached, or the controller is gone), -EINTR (a fatal
+ * signal came), -EAGAIN (resets follow each other), -ENOMEM.
+ */
+struct snvme_identify {
+	__u32 size;
+	__u32 cns;
+	__u32 nsid;
+	__u32 status;
+	__u64 addr;
+	__u64 reserved[2];
 };
 
 /* snvme_mem.type */
@@ -140,7 +164,7 @@ struct snvme_attach {
  * be unregistered; before that, no queue is made. NVIDIA memory is contiguous in DMA addresses within
  * each 64 KiB.
  *
- * Errors: -EINVAL, -EFAULT, -ENOMEM, -ENOSPC (@table too small, or too many registrations), -EBADF (no
+ * Errors: -EINVAL, -EFAULT, -ENOMEM, -EDQUOT (module parameter owner_memory), -ENOSPC (@table too small, or too many registrations), -EBADF (no
  * descriptor), -EOPNOTSUPP (memory type, memory that this device could reach only through bounce
  * buffers, or an exporter that does not give it to this device: the log says why), -EREMOTEIO (DMABUF,
  * NVIDIA: no path leads from this controller to that device's memory: the log says why), -ENODEV (not
@@ -190,7 +214,7 @@ struct snvme_mem_register {
  *
  * The kernel clears the ring before the controller learns of it, unless it lies in SNVME_MEM_DMABUF or
  * SNVME_MEM_NVIDIA memory: there the owner has cleared it. Errors: -EINVAL, -ENOENT (no such
- * @mem or @cq), -ENOSPC (no spare queue identifier), -EAGAIN (the controller is being reset),
+ * @mem or @cq), -ENOSPC (no spare queue identifier), -EDQUOT (module parameters owner_queues, owner_commands), -EAGAIN (the controller is being reset),
  * -ESTALE (@cq died in a reset, or was revoked), -ECONNABORTED (memory of the session was taken away, and
  * is still registered), -EIO (the controller refused; the log has the status), -ENODEV.
  */
@@ -238,6 +262,7 @@ struct snvme_handle {
 #define SNVME_IOC_MEM_UNREGISTER _IOW(SNVME_IOC_MAGIC, 3, struct snvme_handle)
 #define SNVME_IOC_QUEUE_CREATE	_IOWR(SNVME_IOC_MAGIC, 4, struct snvme_queue_create)
 #define SNVME_IOC_QUEUE_DESTROY	_IOW(SNVME_IOC_MAGIC, 5, struct snvme_handle)
+#define SNVME_IOC_IDENTIFY	_IOWR(SNVME_IOC_MAGIC, 6, struct snvme_identify)
 
 /*
  * mmap(2) offsets, length one page except for SNVME_MEM_KERNEL memory. The state page is read-only;

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Classes of queues on a controller of one's own: how long one command waits alone, beside a flood, and beside a flood of
+ * a lower class. The virtual SSD takes as many commands as it works on at once, and each takes it milliseconds, so that a
+ * busy machine changes little.
+ */
+#include "tap.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <snvme/snvme.h>
+
+#define BLOCK	4096
+#define FLOOD	512
+#define SAMPLES	150
+
+static struct snvme_ctrl *ctrl;
+static struct snvme_mem *mem;
+
+static char config[] = "vssd:config=/tmp/snvme-classes-XXXXXX";
+
+static void write_config(const char *json)
+{
+	char *path = strchr(config, '=') + 1;
+	int fd = mkstemp(path);
+
+	if (fd < 0 || write(fd, json, strlen(json)) != (ssize_t)strlen(json))
+		exit(1);
+	close(fd);
+}
+
+static uint64_t now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+static int compare(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+static struct snvme_queue *make(uint32_t depth, uint32_t class)
+{
+	struct snvme_queue_opts opts = { .size = sizeof(opts), .depth = depth, .flags = class };
+	struct snvme_queue *queue = NULL;
+
+	if (!is(snvme_queue_create(ctrl, &opts, &queue), 0, "a queue of class %u", class))
+		exit(1);
+	return queue;
+}
+
+/* A read of some length, at @slot of the memory. */
+static bool submit(struct snvme_queue *queue, uint32_t slot, uint32_t blocks)
+{
+	struct snvme_io io = { .opcode = SNVME_OP_READ, .nsid = 1, .nlb = blocks, .slba = slot,
+			       .length = (uint64_t)blocks * BLOCK, .mem = mem, .user = slot };
+
+	return snvme_submit(queue, &io, 1) == 1;
+}
+
+/* As many commands as @flood takes, if there is one. */
+static void pour(struct snvme_queue *flood)
+{
+	static uint32_t n;
+	struct snvme_completion done[64];
+
+	if (!flood)
+		return;
+	while (snvme_poll(flood, done, 64) > 0)
+		;
+	/* Of many lengths, so that they do not end all at once. */
+	while (submit(flood, n % 64, 1 + n % 29))
+		n++;
+}
+
+/* The 99th percentile of single reads, in microseconds. */
+static double p99(struct snvme_queue *queue, struct snvme_queue *flood)
+{
+	uint64_t ns[SAMPLES];
+
+	for (uint32_t i = 0; i < SAMPLES; i++) {
+		struct snvme_completion done;
+		uint64_t start;
+
+		pour(flood);
+		start = now();
+		if (!submit(queue, 0, 1))
+			return -1;
+		while (!snvme_poll(queue, &done, 1))
+			pour(flood);
+		ns[i] = now() - start;
+	}
+	qsort(ns, SAMPLES, sizeof(*ns), compare);
+	return (double)ns[SAMPLES * 99 / 100] / 1000;
+}
+
+static void empty(struct snvme_queue *queue)
+{
+	struct snvme_completion done[64];
+
+	while (snvme_wait(queue, done, 64, 50000000) > 0)
+		;
+}
+
+static void test_classes(void)
+{
+	struct snvme_queue *urgent, *medium, *low, *flood;
+	double alone, beside, above;
+
+	write_config("{ \"threads\": 1, \"max_inflight\": 16,"
+		     "  \"timing\": { \"model\": \"fixed\", \"units\": 16, \"read_ns\": 2000000, \"bytes_per_us\": 40 },"
+		     "  \"controller\": { \"wrr\": true },"
+		     "  \"namespaces\": [ { \"ram\": \"16M\", \"lba\": 4096 } ] }");
+	if (!is(snvme_open(config, &ctrl), 0, "an SSD that has classes"))
+		exit(1);
+	is(snvme_mem_alloc(ctrl, 64 * BLOCK, &mem), 0, "memory");
+	urgent = make(1, SNVME_QUEUE_URGENT);
+	medium = make(1, SNVME_QUEUE_MEDIUM);
+	flood = make(FLOOD, SNVME_QUEUE_MEDIUM);
+	low = make(FLOOD, SNVME_QUEUE_LOW);
+	alone = p99(urgent, NULL);
+	beside = p99(medium, flood);
+	empty(flood);
+	above = p99(urgent, low);
+	diag("p99 of a read: alone %.0f us, beside a flood of its class %.0f us, urgent beside a low one %.0f us", alone,
+	     beside, above);
+	ok(beside > 2 * alone, "a flood delays others of its class");
+	ok(above <= 2 * alone, "and hardly those of the urgent one");
+	snvme_close(ctrl);
+	unlink(strchr(config, '=') + 1);
+}
+
+static void test_refused(void)
+{
+	struct snvme_queue_opts opts = { .size = sizeof(opts), .flags = SNVME_QUEUE_HIGH };
+	struct snvme_queue *queue;
+
+	if (!is(snvme_open("vssd:ram,size=1M,wrr=0", &ctrl), 0, "an SSD that has none"))
+		return;
+	is(snvme_queue_create(ctrl, &opts, &queue), -EOPNOTSUPP, "a queue of a class");
+	opts.flags = SNVME_QUEUE_LOW + 1;
+	is(snvme_queue_create(ctrl, &opts, &queue), -EINVAL, "a class that there is not");
+	opts.flags = SNVME_QUEUE_MEDIUM;
+	is(snvme_queue_create(ctrl, &opts, &queue), 0, "a queue like others");
+	snvme_close(ctrl);
+}
+
+int main(void)
+{
+	test_classes();
+	test_refused();
+	return done();
+}
