@@ -244,7 +244,8 @@ int snvme_identify(struct snvme_session *s, struct snvme_identify *arg)
 			break;
 		}
 		mutex_lock(&ctrl->lock);
-		ret = ctrl->unbound ? -ENODEV : snvme_admin(ctrl, &cmd, data, NULL);
+		ret = ctrl->unbound || READ_ONCE(ctrl->state) == SNVME_STATE_GONE ? -ENODEV :
+		      snvme_admin(ctrl, &cmd, data, NULL);
 		mutex_unlock(&ctrl->lock);
 		if (ret != -EAGAIN && (ret <= 0 || !SNVME_STATUS_PATH(ret)))
 			break;
@@ -684,6 +685,7 @@ static struct snvme_ctrl *snvme_ctrl_get(struct nvme_ctrl *nctrl, struct device 
 		return ERR_PTR(-ENOMEM);
 	ctrl->users = 1;
 	ctrl->pdev = pci_dev_get(pdev);
+	ctrl->domain = pci_domain_nr(pdev->bus);
 	ctrl->nctrl = nctrl;
 	if (sscanf(dev_name(device), "nvme%d", &ctrl->instance) != 1)
 		ctrl->instance = -1;

@@ -4,12 +4,14 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/cred.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/poll.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <linux/user_namespace.h>
 #include <linux/version.h>
 
 #include "snvme.h"
@@ -88,12 +90,15 @@ void snvme_reap_left_over(void)
 }
 
 /*
- * Did the administrator give the device node to a group that the caller is in? Then he may do here what
- * CAP_SYS_RAWIO may. The group of root is no such group: it would be a gift to roots of containers.
+ * Did the administrator give the device node to a group that the caller is in, to read and write? Then he may do here
+ * what CAP_SYS_RAWIO may. Not so root's group, nor a node that somebody else has made, nor in a user namespace: that
+ * would be a gift to roots of containers.
  */
-static bool snvme_by_group(const struct inode *inode)
+static bool snvme_by_group(const struct inode *inode, const struct file *file)
 {
-	return (inode->i_mode & 0060) == 0060 && !gid_eq(inode->i_gid, GLOBAL_ROOT_GID) && in_group_p(inode->i_gid);
+	return current_user_ns() == &init_user_ns && !strcmp(inode->i_sb->s_type->name, "devtmpfs") &&
+	       (file->f_mode & (FMODE_READ | FMODE_WRITE)) == (FMODE_READ | FMODE_WRITE) &&
+	       (inode->i_mode & 0060) == 0060 && !gid_eq(inode->i_gid, GLOBAL_ROOT_GID) && in_group_p(inode->i_gid);
 }
 
 static int snvme_open(struct inode *inode, struct file *file)
@@ -116,7 +121,7 @@ static int snvme_open(struct inode *inode, struct file *file)
 	s->pid = task_tgid_nr(current);
 	get_task_comm(s->comm, current->group_leader);
 	s->limited = !capable(CAP_SYS_RESOURCE);
-	s->by_group = snvme_by_group(inode);
+	s->by_group = snvme_by_group(inode, file);
 	mutex_init(&s->p2p_lock);
 	mutex_init(&s->lock);
 	init_waitqueue_head(&s->wait);
@@ -172,7 +177,7 @@ static int snvme_ioc_info(struct snvme_session *s, struct snvme_info *info, u64 
 	info->cap = ctrl->cap;
 	info->vs = ctrl->vs;
 	info->page_shift = ctrl->page_shift;
-	info->pci_domain = pci_domain_nr(ctrl->pdev->bus);
+	info->pci_domain = ctrl->domain;
 	info->pci_bus = ctrl->pdev->bus->number;
 	info->pci_devfn = ctrl->pdev->devfn;
 	info->instance = ctrl->instance;

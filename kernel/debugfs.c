@@ -42,7 +42,7 @@ static void show_session(struct seq_file *m, struct snvme_ctrl *ctrl, struct snv
 		pages += mem->npages;
 		pieces++;
 	}
-	seq_printf(m, "  owner %d (%s), uid %u: memory %lu KiB in %lu pieces\n", s->pid, s->comm,
+	seq_printf(m, "  owner %d (%*pE), uid %u: memory %lu KiB in %lu pieces\n", s->pid, (int)strlen(s->comm), s->comm,
 		   from_kuid_munged(&init_user_ns, s->owner->uid), pages << (PAGE_SHIFT - 10), pieces);
 	xa_for_each(&s->queues, i, q) {
 		seq_printf(m, "    %s %u: %u entries, %s", q->type == SNVME_QUEUE_CQ ? "CQ" : "SQ", q->qid,

@@ -228,6 +228,7 @@ static int snvme_create(struct snvme_session *s, struct snvme_queue *q, u32 entr
 		return -EIO;
 	}
 	q->deleted = false;
+	trace_snvme_queue_create(s, q);
 	spin_lock_irqsave(&ctrl->state_lock, flags);
 	if (!ret && ctrl->state == SNVME_STATE_LIVE && ctrl->epoch == q->epoch) {
 		WRITE_ONCE(s->state->queue[q->handle], SNVME_STATE_LIVE);
@@ -322,7 +323,6 @@ int snvme_queue_create(struct snvme_session *s, struct snvme_queue_create *arg)
 			left = q->handle;
 		goto out;
 	}
-	trace_snvme_queue_create(s, q);
 	arg->handle = q->handle;
 	arg->qid = q->qid;
 	arg->epoch = q->epoch;

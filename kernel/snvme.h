@@ -53,6 +53,7 @@ struct snvme_nvidia;
  * @nctrl: the stock driver's object; valid until @unbound
  * @admin_q: the driver's admin request queue; likewise
  * @instance: N of nvmeN
+ * @domain: of its PCI address, which is its bus's to say only while the driver is bound
  * @cap: CAP register
  * @vs: VS register
  * @page_shift: memory page size in force, CC.MPS
@@ -89,6 +90,7 @@ struct snvme_ctrl {
 	struct nvme_ctrl *nctrl;
 	struct request_queue *admin_q;
 	int instance;
+	u32 domain;
 	u64 cap;
 	u32 vs;
 	u32 page_shift;

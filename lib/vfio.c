@@ -327,11 +327,13 @@ static int open_device(struct passthrough *p, const char *pci)
 }
 
 /*
- * A bus master that the controller was left as by who had it before, enabled, would meet an empty domain: it is
- * disabled first. vfio-pci hands out a device that is none.
+ * A controller that who had it before left enabled would meet an empty domain: it is disabled before it becomes a bus
+ * master, as which vfio-pci does not hand it out.
  */
 static int enable(struct passthrough *p)
 {
+	static const struct timespec nap = { .tv_nsec = 1000000 };
+	uint64_t cap = passthrough_read(&p->bus, SNV_REG_CAP, 8), end = snvme_now() + SNV_CAP_TO(cap) * 500000000ULL;
 	uint32_t cc = load(p, SNV_REG_CC);
 	uint64_t pairs;
 	__le16 command;
@@ -340,6 +342,9 @@ static int enable(struct passthrough *p)
 	if (cc == UINT32_MAX)
 		return -ENODEV;
 	passthrough_write(&p->bus, SNV_REG_CC, cc & ~(SNV_CC_EN | SNV_CC_SHN), 4);
+	/* One that does not answer is found out below, when it is brought up. */
+	while (load(p, SNV_REG_CSTS) & SNV_CSTS_RDY && snvme_now() < end)
+		nanosleep(&nap, NULL);
 	ret = config_access(p, false, PCI_COMMAND, &command, sizeof(command));
 	if (ret)
 		return ret;
@@ -348,7 +353,7 @@ static int enable(struct passthrough *p)
 	if (ret)
 		return ret;
 	/* No more queues than have their two doorbells in the BAR. */
-	pairs = (p->bar_bytes - SNV_REG_DBS) >> (3 + SNV_CAP_DSTRD(passthrough_read(&p->bus, SNV_REG_CAP, 8)));
+	pairs = (p->bar_bytes - SNV_REG_DBS) >> (3 + SNV_CAP_DSTRD(cap));
 	if (pairs < 2)
 		return -EPROTO;
 	p->bus.queues = pairs - 1 < QUEUES ? (uint32_t)(pairs - 1) : QUEUES;

@@ -17,7 +17,7 @@ usage() {
 
 	  --kernel SERIES   6.1 (the default), 6.12, or debug: what debug-kernel.sh has built, which
 	                    gets four times the time
-	  --iommu           an emulated IOMMU, translating strictly, and vfio-pci
+	  --iommu           an emulated IOMMU, translating strictly, with vfio-pci and loop
 	  --smp N           CPUs (2)
 	  --mem SIZE        memory (2G)
 	  --disk PROPS      one more NVMe controller with an empty disk: serial=NAME and, if wanted,
@@ -199,7 +199,7 @@ make_initrd() (
 	local kernel_root=$1 version=$2 initrd=$3 tmp module modules=(nvme ext4 xfs configfs)
 
 	[ "$root" = nvme ] || modules+=(virtio_pci virtio_blk)
-	[ -z "$iommu" ] || modules+=(vfio_iommu_type1 vfio_pci)
+	[ -z "$iommu" ] || modules+=(vfio_iommu_type1 vfio_pci loop)
 	tmp=$(mktemp -d "$out/initrd.XXXXXX")
 	trap 'rm -rf "$tmp"' EXIT
 	mkdir -p "$tmp"/{bin,dev,proc,sys,root,modules,kernel/firmware/acpi}

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <glob.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -139,6 +140,21 @@ static void refuse_open(const struct taken *taken)
 	free_names(pids, n);
 }
 
+/* Ends the program if a part is what files that match @pattern name: parts of the kernel that hold it unseen. */
+static void refuse_named(const struct taken *taken, const char *pattern, const char *who)
+{
+	char path[PATH_MAX];
+	struct stat st;
+	glob_t found;
+
+	if (glob(pattern, 0, NULL, &found))
+		return;
+	for (size_t i = 0; i < found.gl_pathc; i++)
+		if (!read_line(path, sizeof(path), "%s", found.gl_pathv[i]) && !stat(path, &st) && names_part(taken, &st))
+			die("%s is in use: %s has %s (%s)", taken->ctrl, who, path, found.gl_pathv[i]);
+	globfree(&found);
+}
+
 /* Ends the program if anybody uses the controller. What is held so far is no use of it. */
 static void take(struct taken *taken)
 {
@@ -160,11 +176,24 @@ static void take(struct taken *taken)
 			    strerror(ret < 0 ? -ret : errno));
 	}
 	refuse_open(taken);
-	if (snvme_open(taken->ctrl, &ctrl))
-		return;		/* nobody can have queues by a module that is not there, or does not take it */
+	refuse_named(taken, "/sys/block/loop*/loop/backing_file", "a loop device");
+	refuse_named(taken, "/sys/kernel/config/nvmet/subsystems/*/namespaces/*/device_path", "an NVMe target");
+	/* While we have it open, too, its last writer's close does not write back what is in the cache. */
+	for (size_t i = 0; i < taken->count; i++)
+		if (fsync(taken->held[i]))
+			die("%s: %s", taken->ns[i].name, strerror(errno));
+	ret = snvme_open(taken->ctrl, &ctrl);
+	/* Nobody can have queues by a module that is not there, or does not take it. */
+	if (ret == -ENXIO || ret == -EOPNOTSUPP)
+		return;
+	if (ret)
+		die("cannot find out whether %s is in use: %s", taken->ctrl,
+		    open_reason(taken->ctrl, ret, why, sizeof(why)));
 	ret = snvme_get_info(ctrl, &info);
 	snvme_close(ctrl);
-	if (!ret && (info.used_sq || info.used_cq))
+	if (ret)
+		die("%s: %s", taken->ctrl, snvme_strerror(ret));
+	if (info.used_sq || info.used_cq)
 		die("%s is in use: somebody has %u queues on it through snvme", taken->ctrl, info.used_sq);
 }
 
@@ -200,13 +229,18 @@ static void check_group(const char *pci)
  */
 static void move(const char *pci, const char *driver, const char *to, char *now, size_t size)
 {
-	char path[PATH_MAX];
+	char override[PATH_MAX], path[PATH_MAX];
+	int ret = 0;
 
-	snprintf(path, sizeof(path), PCI "%s/driver_override", pci);
-	write_file(path, to[0] ? to : "\n");
+	snprintf(override, sizeof(override), PCI "%s/driver_override", pci);
+	write_file(override, to[0] ? to : "\n");
 	if (driver[0]) {
 		snprintf(path, sizeof(path), "/sys/bus/pci/drivers/%s/unbind", driver);
-		write_file(path, pci);
+		ret = try_file(path, pci);
+	}
+	if (ret) {
+		write_file(override, "\n");
+		die("%s: %s", path, strerror(-ret));
 	}
 	try_file("/sys/bus/pci/drivers_probe", pci);
 	link_name(now, size, PCI "%s/driver", pci);
@@ -248,8 +282,8 @@ static void from_vfio(const char *pci, char *now, size_t size)
 	int fd;
 
 	link_name(driver, sizeof(driver), PCI "%s/driver", pci);
-	if (strcmp(driver, "vfio-pci"))
-		die("%s is not with vfio-pci, but with %s", pci, driver[0] ? driver : "no driver");
+	if (driver[0] && strcmp(driver, "vfio-pci"))
+		die("%s is not with vfio-pci, but with %s", pci, driver);
 	/* A group opens once; vfio-pci would wait for whoever has it to end. */
 	link_name(group, sizeof(group), PCI "%s/iommu_group", pci);
 	snprintf(path, sizeof(path), "/dev/vfio/%s", group);

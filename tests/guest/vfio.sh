@@ -46,6 +46,9 @@ exec {held}<&-
 exec {held}<"/dev/$name"
 refuses_bind "a controller that a process has open" "in use: vfio.sh \(process [0-9]*\) has it open"
 exec {held}<&-
+losetup -o 1048576 --sizelimit 1048576 /dev/loop0 "/dev/$disk"
+refuses_bind "behind a loop device" "in use: a loop device has /dev/$disk"
+losetup -d /dev/loop0
 hog_start "/dev/$name" rw 60 $((16 << 20)) $((32 << 20))
 refuses_bind "user queues" "in use: somebody has [0-9]* queues"
 kill "$hog"; hog_end

@@ -20,7 +20,7 @@
 /* Domains of these numbers are not those of ACPI, nor of VMD. */
 #define FIRST_DOMAIN	0x20000
 #define DOMAIN_STEP	0x10000
-#define DOMAINS		0x1000
+#define DOMAINS		0xf00
 
 static DEFINE_IDA(domains);
 
@@ -370,8 +370,6 @@ void vssd_bus_free(struct vssd_bus *b)
 {
 	/* Nobody plays it any more, who would ask for its domain. */
 	pci_dev_put(b->pdev);
-	if (b->sysdata.domain)
-		ida_free(&domains, (b->sysdata.domain - FIRST_DOMAIN) / DOMAIN_STEP);
 	if (b->msi)
 		irq_domain_remove(b->msi);
 	if (b->parent)
@@ -380,4 +378,6 @@ void vssd_bus_free(struct vssd_bus *b)
 		irq_domain_free_fwnode(b->fwnode);
 	bar_free(b->msix, b->msix_bytes);
 	bar_free(b->regs, b->regs_bytes);
+	if (b->sysdata.domain)
+		ida_free(&domains, (b->sysdata.domain - FIRST_DOMAIN) / DOMAIN_STEP);
 }

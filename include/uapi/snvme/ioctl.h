@@ -101,7 +101,7 @@ struct snvme_info {
  * @reserved: zero
  *
  * Errors: -EPERM without CAP_SYS_RAWIO, unless /dev/snvme is given to a group (not root's) that may read and
- * write it, and whoever opened it is in that; -EBADF, -EACCES (descriptor not open read-write), -ENOTTY
+ * write it, and whoever opened it so is in that, and in no user namespace; -EBADF, -EACCES (descriptor not open read-write), -ENOTTY
  * (not an NVMe device), -EINVAL (a partition), -EOPNOTSUPP (not a PCIe controller of the stock
  * driver, or this kernel's driver is not one that the module knows how to share: the log says
  * what), -EBUSY (this session is attached already, or the controller is being reset), -EIO (it does not
