@@ -11,8 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <snvme/nvme.h>
-#include <snvme/snvme.h>
+#include "lib.h"
 
 #define BLOCK		4096
 #define PIECES		200
@@ -193,6 +192,29 @@ static void test_resets(struct snvme_queue *q)
 	snvme_mem_release(mem);
 }
 
+/* A command with an address that was never mapped, as a mistake of ours would make it. */
+static void test_fault(struct snvme_queue *q)
+{
+	const uint64_t far = 64ULL << 30;
+	struct snvme_completion done;
+	struct snvme_mem *mem;
+	struct snvme_ns_info ns;
+	struct snvme_io io;
+
+	snvme_get_ns(ctrl, 0, &ns);
+	is(snvme_mem_alloc(ctrl, BLOCK, &mem), 0, "memory");
+	fill(snvme_mem_addr(mem), BLOCK, 9);
+	mem->table[0] += far;
+	io = (struct snvme_io){ .opcode = SNVME_OP_READ, .nsid = ns.nsid, .nlb = BLOCK / ns.lba_size,
+				.slba = AREA / ns.lba_size, .length = BLOCK, .mem = mem };
+	is(snvme_submit(q, &io, 1), 1, "a read to where nothing is mapped");
+	is(snvme_wait(q, &done, 1, -1), 1, "ends, with whatever status");
+	mem->table[0] -= far;
+	ok(holds(snvme_mem_addr(mem), BLOCK, 9), "nothing was written");
+	is(snvme_write(q, 0, snvme_mem_addr(mem), BLOCK, AREA), 0, "the queue goes on");
+	snvme_mem_release(mem);
+}
+
 /* What is in flight to memory that is taken away ends there or in a fault of the IOMMU, and nowhere else. */
 static void test_stray(struct snvme_queue *q)
 {
@@ -302,6 +324,7 @@ int main(int argc, char **argv)
 	test_memory(q);
 	test_register(q);
 	test_resets(q);
+	test_fault(q);
 	test_stray(q);
 	test_fork(q);
 	test_all_queues();

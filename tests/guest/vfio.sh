@@ -73,7 +73,7 @@ bench() {
 try "bench write with verification" bench --rw=write
 try "bench randrw with verification" bench --rw=randrw --runtime=2
 try "the rest, from a program" vfio "$pci"
-try "what it took away under reads was not there any more for the IOMMU" \
+try "a read to where nothing is mapped ended in the IOMMU" \
 	sh -c "dmesg | grep -q 'DMAR:.*${pci#0000:}.*fault addr'"
 
 # Somebody who ends by SIGKILL leaves a disk that comes up again, and nothing pinned.
