@@ -6,6 +6,8 @@
  *					vssd; a plain memcpy of as much, of one thread; in turns
  *	host clients SECONDS TURNS	the same reads in two other processes at once, by vfio-user, against
  *					those in this one; in turns
+ *	host ways SECONDS TURNS		the same reads, DEPTH in flight, by one thread; by two of one queue; by two
+ *					of a queue each; by one of four queues; in turns
  *	host count COMMANDS SPEC	COMMANDS random reads from the device SPEC at depth 32, for an
  *					instruction counter to watch
  *
@@ -13,6 +15,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -321,6 +324,125 @@ static void clients(double seconds, int turns)
 	rmdir(dir);
 }
 
+/* Threads that keep @inflight reads going between them, each of any slot that it reaps, until @stop. */
+struct crew {
+	struct snvme_io io[DEPTH];
+	uint32_t inflight;
+	uint32_t stop;
+};
+
+struct hand {
+	pthread_t thread;
+	struct crew *crew;
+	struct snvme_queue *const *queues;
+	unsigned int count;
+	uint64_t x;
+	uint64_t done;
+};
+
+/* Commands @io[0 .. @n - 1], where there is room for them. */
+static void send(struct snvme_queue *queue, const struct snvme_io *io, uint32_t n)
+{
+	int ret = snvme_submit(queue, io, n);
+
+	if (ret != (int)n)
+		die("submit", ret);
+}
+
+static void *keep_going(void *arg)
+{
+	struct hand *h = arg;
+	struct crew *crew = h->crew;
+	struct snvme_completion out[BATCH];
+	struct snvme_io again[BATCH];
+	unsigned int next_queue = 0;
+
+	while (__atomic_load_n(&crew->inflight, __ATOMIC_RELAXED)) {
+		int n = snvme_wait_any(h->queues, h->count, &next_queue, out, BATCH, 1000000);
+
+		if (n == -ETIMEDOUT)
+			continue;
+		if (n < 0)
+			die("wait", n);
+		for (int i = 0; i < n; i++) {
+			struct snvme_io *io = &crew->io[out[i].user];
+
+			if (out[i].status)
+				die("read", out[i].status);
+			io->slba = next(&h->x) % BLOCKS;
+			again[i] = *io;
+		}
+		h->done += (unsigned int)n;
+		if (__atomic_load_n(&crew->stop, __ATOMIC_RELAXED))
+			__atomic_fetch_sub(&crew->inflight, (uint32_t)n, __ATOMIC_RELAXED);
+		else
+			send(out[0].queue, again, (uint32_t)n);
+	}
+	return NULL;
+}
+
+/* Reads per second of @threads, each with @count queues, all its own or the same. */
+static double way(struct reader *r, double seconds, uint32_t threads, uint32_t queues, uint32_t count)
+{
+	struct snvme_queue_opts opts = { .size = sizeof(opts), .depth = DEPTH / queues,
+		.flags = threads * count > queues ? SNVME_QUEUE_SHARED : 0 };
+	struct crew crew = { .inflight = DEPTH };
+	struct snvme_queue *queue[4];
+	struct hand hand[2];
+	uint64_t done = 0, x = 1;
+	double start;
+	int ret;
+
+	for (uint32_t i = 0; i < queues; i++) {
+		ret = snvme_queue_create(r->ctrl, &opts, &queue[i]);
+		if (ret)
+			die("queue", ret);
+	}
+	for (uint32_t i = 0; i < DEPTH; i++)
+		crew.io[i] = (struct snvme_io){ .opcode = SNVME_OP_READ, .nsid = 1, .nlb = 1, .length = BLOCK,
+			.mem = r->mem, .offset = i * BLOCK, .slba = next(&x) % BLOCKS, .user = i };
+	start = now();
+	for (uint32_t i = 0; i < queues; i++)
+		send(queue[i], &crew.io[i * (DEPTH / queues)], DEPTH / queues);
+	for (uint32_t i = 0; i < threads; i++) {
+		hand[i] = (struct hand){ .crew = &crew, .count = count, .x = i + 7,
+					 .queues = queue + (queues > 1 ? i : 0) };
+		pthread_create(&hand[i].thread, NULL, keep_going, &hand[i]);
+	}
+	usleep((useconds_t)(seconds * 1e6));
+	__atomic_store_n(&crew.stop, 1, __ATOMIC_RELAXED);
+	for (uint32_t i = 0; i < threads; i++) {
+		pthread_join(hand[i].thread, NULL);
+		done += hand[i].done;
+	}
+	start = now() - start;
+	for (uint32_t i = 0; i < queues; i++)
+		snvme_queue_destroy(queue[i]);
+	return (double)done / start;
+}
+
+static void ways(double seconds, int turns)
+{
+	static const struct {
+		const char *who;
+		uint32_t threads, queues, count;
+	} list[] = {
+		{ "one-thread", 1, 1, 1 }, { "two-threads-one-queue", 2, 1, 1 },
+		{ "two-threads-two-queues", 2, 2, 1 }, { "one-thread-four-queues", 1, 4, 4 },
+	};
+	struct reader r;
+
+	reader_open(&r, "vssd:ram,size=1G,lba=4096", DEPTH);
+	fill(&r);
+	for (int turn = 0; turn < turns; turn++)
+		for (unsigned int i = 0; i < sizeof(list) / sizeof(*list); i++) {
+			printf("row ways-randread-4k %s iops %.0f 1/s\n", list[i].who,
+			       way(&r, seconds, list[i].threads, list[i].queues, list[i].count));
+			fflush(stdout);
+		}
+	snvme_close(r.ctrl);
+}
+
 int main(int argc, char **argv)
 {
 	struct reader r;
@@ -333,12 +455,16 @@ int main(int argc, char **argv)
 		clients(atof(argv[2]), atoi(argv[3]));
 		return 0;
 	}
+	if (argc == 4 && !strcmp(argv[1], "ways")) {
+		ways(atof(argv[2]), atoi(argv[3]));
+		return 0;
+	}
 	if (argc == 4 && !strcmp(argv[1], "count")) {
 		reader_open(&r, argv[3], 32);
 		random_reads(&r, 0, strtoull(argv[2], NULL, 10), 0);
 		snvme_close(r.ctrl);
 		return 0;
 	}
-	fprintf(stderr, "usage: host rate SECONDS TURNS | clients SECONDS TURNS | count COMMANDS SPEC\n");
+	fprintf(stderr, "usage: host rate SECONDS TURNS | clients SECONDS TURNS | ways SECONDS TURNS | count COMMANDS SPEC\n");
 	return 2;
 }

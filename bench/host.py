@@ -20,6 +20,9 @@ rows = [{"case": c, "who": w, "metric": m, "value": statistics.median(v), "unit"
 # Ratios of turns of the same moment, then their median: the machine's mood cancels out.
 for case, who, base in (("randread-4k", "vssd-ram", "memcpy"),
                         ("two-processes-randread-4k", "vfio-user", "in-process"),
+                        ("ways-randread-4k", "two-threads-one-queue", "one-thread"),
+                        ("ways-randread-4k", "two-threads-two-queues", "one-thread"),
+                        ("ways-randread-4k", "one-thread-four-queues", "one-thread"),
                         ("file-randread-4k-qd32", "vssd-file", "fio"),
                         ("file-randwrite-4k-qd32", "vssd-file", "fio")):
     pairs = zip(values[case, who, "iops"], values[case, base, "iops"])

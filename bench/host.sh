@@ -16,6 +16,7 @@ trap 'rm -rf "$work"' EXIT
 
 build/bench-host rate "$seconds" "$turns" | tee -a $rows
 build/bench-host clients "$seconds" "$turns" | tee -a $rows
+build/bench-host ways "$seconds" "$turns" | tee -a $rows
 
 # Instructions per command, counted, not timed. Data are not touched by the null medium, so that
 # neither side's share has a copy in it. The runs of two lengths take the set-up away.
@@ -25,8 +26,8 @@ count() {	# COMMANDS
 		{ cat "$work/err" >&2; return 1; }
 	callgrind_annotate --threshold=100 --inclusive=yes "$work/cg" | tr -d ',' |
 		awk 'function most(name) { if ($0 ~ ":" name " " && $1 > n[name]) n[name] = $1 }
-			{ most("vssd_poll"); most("snvme_submit"); most("snvme_wait") }
-			END { print n["vssd_poll"] + 0, n["snvme_submit"] + n["snvme_wait"] - n["vssd_poll"] }'
+			{ most("vssd_home_pump"); most("snvme_submit"); most("snvme_wait") }
+			END { print n["vssd_home_pump"] + 0, n["snvme_submit"] + n["snvme_wait"] - n["vssd_home_pump"] }'
 }
 few=20000 many=120000
 read -r vssd_few host_few <<<"$(count $few)"

@@ -61,7 +61,9 @@ SNV_FN __u64 snv_prp_list_max(__u64 length, __u32 mps_shift)
 
 SNV_FN __u64 snv_dma_addr(const struct snv_dma_map *map, __u64 offset)
 {
-	return map->addr[offset >> map->page_shift] + (offset & ((1ULL << map->page_shift) - 1));
+	__u64 page = offset >> map->page_shift;
+
+	return map->addr[page] + (offset - (page << map->page_shift));
 }
 
 /* Do @length bytes from @offset on lie in one piece? */

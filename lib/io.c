@@ -21,7 +21,7 @@ static int take_back(struct snvme_queue *q)
 		return -ETIMEDOUT;
 	for (uint32_t id = 0; id < q->depth; id++)
 		if (snvme_cid_busy(&q->cid[id]))
-			q->ctrl->ops->abort(q->ctrl, q->qid, (uint16_t)q->cid[id].wire);
+			q->ctrl->ops->abort(q->ctrl, (uint16_t)q->qid, (uint16_t)q->cid[id].wire);
 	while (q->inflight) {
 		uint64_t now = snvme_now();
 
@@ -54,10 +54,10 @@ static int reap_some(struct snvme_queue *q, uint64_t *inflight, int *status)
 
 static int check_idle(const struct snvme_queue *q)
 {
-	if (q->inflight)
-		return -EBUSY;
 	/* Somebody else's completions would come to us. */
-	return q->owns_cq && !q->next_on_cq && q->cq->queues == q ? 0 : -EINVAL;
+	if (q->cq->shared || !q->owns_cq || q->next_on_cq || q->cq->queues != q)
+		return -EINVAL;
+	return q->inflight ? -EBUSY : 0;
 }
 
 /* q->ns becomes namespace @nsid. It is asked about once, and after each change, not for each transfer. */

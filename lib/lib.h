@@ -175,6 +175,8 @@ struct snvme_ctrl {
  * @head: bytes from there to @addr
  * @span: length of its pages
  * @map: DMA addresses of the pages
+ * @page_mask: offset within one of those
+ * @sure: what starts before, and is no longer than a page of the controller's, does not pass the end
  * @table: map.addr, writable
  * @handle: of the transport
  * @owned: the pages are the library's
@@ -188,6 +190,8 @@ struct snvme_mem {
 	size_t head;
 	size_t span;
 	struct snv_dma_map map;
+	uint64_t page_mask;
+	uint64_t sure;
 	uint64_t *table;
 	uint32_t handle;
 	bool owned;
@@ -204,6 +208,8 @@ struct snvme_mem {
  * @bytes: its length
  * @room: entries that no queue has claimed with its depth
  * @queues: that report to it, the owner last
+ * @shared: several threads use it, with @lock
+ * @lock: see cq_lock()
  */
 struct snvme_cq {
 	struct snv_cq ring;
@@ -215,6 +221,8 @@ struct snvme_cq {
 	size_t bytes;
 	uint32_t room;
 	struct snvme_queue *queues;
+	bool shared;
+	pthread_spinlock_t lock;
 };
 
 #define SNVME_CID_FREE	(1U << 16)
@@ -222,14 +230,12 @@ struct snvme_cq {
 /**
  * struct snvme_cid - a command identifier
  * @user: of its command
- * @next: in the list of free ones
  * @wire: in flight: what the controller knows it by: its index, and above that a count of its uses,
  *	so that a completion that comes twice is not taken for that of the next use. Free:
  *	SNVME_CID_FREE or more, and in the low 16 bits what it will be
  */
 struct snvme_cid {
 	uint64_t user;
-	uint32_t next;
 	uint32_t wire;
 };
 
@@ -253,7 +259,7 @@ static inline bool snvme_cid_busy(const struct snvme_cid *cid)
  * @cid: [cid_mask + 1], of which only the first @depth are ever in flight
  * @cid_mask: a power of two, less 1
  * @list: [depth]: a PRP list page for each command identifier
- * @free: first free identifier; meaningless when all are in flight
+ * @free: [depth]: from [inflight] on, the free identifiers
  * @inflight: identifiers in use
  * @depth: of them
  * @qid: NVMe identifier
@@ -282,10 +288,10 @@ struct snvme_queue {
 	struct snvme_cid *cid;
 	uint32_t cid_mask;
 	struct snv_prp_list *list;
-	uint32_t free;
+	struct snvme_cid **free;
 	uint32_t inflight;
 	uint32_t depth;
-	uint16_t qid;
+	uint32_t qid;
 	uint32_t class;
 	struct snvme_queue *next;
 	struct snvme_queue *next_on_cq;

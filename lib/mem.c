@@ -55,6 +55,9 @@ static int mem_register(struct snvme_ctrl *ctrl, void *addr, size_t length, bool
 	mem->head = (uintptr_t)addr - first;
 	mem->span = end - first;
 	mem->owned = owned;
+	mem->page_mask = page - 1;
+	if (length >= ctrl->fixed.page_size)
+		mem->sure = length - ctrl->fixed.page_size + 1;
 	mem->map.pages = mem->span / page;
 	mem->table = malloc(mem->map.pages * sizeof(*mem->table));
 	mem->map.addr = (const __u64 *)mem->table;

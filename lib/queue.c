@@ -14,7 +14,23 @@
 
 #define DEFAULT_DEPTH		127
 #define SPINS_PER_CLOCK		1024
+#define SPINS_PER_NAP		64
+#define NAP_AFTER_NS		2000000
+#define NAP_FRACTION		16
+#define NAP_MAX_NS		1000000
+#define MOST_BLOCKS		((SNV_RW_CDW12_NLB + 1) << 9)	/* bytes, of the smallest */
 #define NO_QUEUE		0	/* SQID of the admin queue: never one of ours */
+
+/*
+ * A shared completion queue's lock guards its ring and, of all queues that report there, what their threads
+ * change: tail, free, inflight, cid. Not in order of arrival: those who find a full queue and come again at
+ * once would keep out whoever is to empty it.
+ */
+static void cq_lock(struct snvme_cq *cq)
+{
+	for (uint32_t spins = 0; pthread_spin_trylock(&cq->lock); spins++)
+		snv_thread_relax(spins);
+}
 
 static size_t round_up(size_t length, size_t unit)
 {
@@ -119,7 +135,7 @@ static int sq_start(struct snvme_queue *q)
 	if (ret)
 		return ret == -ESTALE ? -ECONNRESET : ret;
 	q->handle = arg.handle;
-	q->qid = (uint16_t)arg.qid;
+	q->qid = arg.qid;
 	q->asleep = q->cq->asleep;
 	q->tracing = ctrl->ops->tracing ? ctrl->ops->tracing(ctrl) : NULL;
 	if (!q->tracing)
@@ -152,9 +168,8 @@ static void cids_free(struct snvme_queue *q)
 	for (uint32_t i = 0; i < q->depth; i++) {
 		if (snvme_cid_busy(&q->cid[i]))
 			q->cid[i].wire += q->cid_mask + 1 + SNVME_CID_FREE;
-		q->cid[i].next = i + 1;
+		q->free[i] = &q->cid[i];
 	}
-	q->free = 0;
 	q->inflight = 0;
 }
 
@@ -167,8 +182,9 @@ static int cids_create(struct snvme_queue *q)
 	while (q->cid_mask < q->depth - 1)
 		q->cid_mask = 2 * q->cid_mask + 1;
 	q->cid = calloc(q->cid_mask + 1, sizeof(*q->cid));
+	q->free = calloc(q->depth, sizeof(*q->free));
 	q->list = calloc(q->depth, sizeof(*q->list));
-	if (!q->cid || !q->list)
+	if (!q->cid || !q->free || !q->list)
 		return -ENOMEM;
 	ret = snvme_mem_alloc(q->ctrl, q->depth * page, &q->lists);
 	if (ret)
@@ -194,6 +210,8 @@ static int queue_link(struct snvme_queue *q, const struct snvme_queue_opts *opts
 
 	if (opts->share_cq) {
 		q->cq = opts->share_cq->cq;
+		if (q->cq->shared != !!(opts->flags & SNVME_QUEUE_SHARED))
+			return -EINVAL;
 		if (q->cq->room < q->depth)
 			return -EINVAL;
 		if (q->cq->dead)
@@ -204,6 +222,8 @@ static int queue_link(struct snvme_queue *q, const struct snvme_queue_opts *opts
 		ret = cq_create(ctrl, entries, &q->cq);
 		if (ret)
 			return ret;
+		q->cq->shared = opts->flags & SNVME_QUEUE_SHARED;
+		pthread_spin_init(&q->cq->lock, PTHREAD_PROCESS_PRIVATE);
 		q->owns_cq = true;
 	}
 	ret = sq_create(q);
@@ -231,14 +251,14 @@ SNVME_API int snvme_queue_create(struct snvme_ctrl *ctrl, const struct snvme_que
 
 	if (!opts)
 		opts = &defaults;
-	if (opts->size != sizeof(*opts) || opts->flags > SNVME_QUEUE_LOW ||
+	if (opts->size != sizeof(*opts) || opts->flags & ~(SNVME_QUEUE_CLASS | SNVME_QUEUE_SHARED) ||
 	    (opts->share_cq && (opts->cq_entries || opts->share_cq->ctrl != ctrl)))
 		return -EINVAL;
 	q = calloc(1, sizeof(*q));
 	if (!q)
 		return -ENOMEM;
 	q->ctrl = ctrl;
-	q->class = opts->flags;
+	q->class = opts->flags & SNVME_QUEUE_CLASS;
 	q->depth = opts->depth ? opts->depth : DEFAULT_DEPTH;
 	if (!opts->depth && q->depth > ctrl->fixed.max_entries - 1)
 		q->depth = ctrl->fixed.max_entries - 1;
@@ -251,6 +271,7 @@ SNVME_API int snvme_queue_create(struct snvme_ctrl *ctrl, const struct snvme_que
 	if (ret) {
 		snvme_mem_release(q->lists);
 		free(q->list);
+		free(q->free);
 		free(q->cid);
 		free(q);
 		return ret;
@@ -367,6 +388,7 @@ void snvme_queue_free(struct snvme_queue *q)
 	if (q->owns_cq)
 		cq_free(q->ctrl, q->cq);
 	free(q->list);
+	free(q->free);
 	free(q->cid);
 	free(q);
 }
@@ -381,34 +403,38 @@ SNVME_API uint32_t snvme_queue_depth(const struct snvme_queue *q)
 	return q->depth;
 }
 
-/* Out of line: what few commands need would take the registers from all. */
-static __attribute__((noinline)) bool describe_pages(const struct snvme_queue *q, uint32_t id,
-						     const struct snvme_io *io, uint64_t at,
-						     struct snv_sqe *sqe)
+/*
+ * Where the data of a command lies, wherever that is. Out of line: what few commands need would take the
+ * registers from all.
+ */
+static __attribute__((noinline)) bool describe_any(const struct snvme_queue *q, const struct snvme_cid *cid,
+						   const struct snvme_io *io, struct snv_sqe *sqe)
 {
 	const struct snvme_ctrl *ctrl = q->ctrl;
+	const struct snvme_mem *mem = io->mem;
 
-	return io->length <= ctrl->fixed.max_transfer &&
-	       snv_prp_build(&io->mem->map, at, io->length, ctrl->page_shift, &q->list[id], 1,
-			     &sqe->prp1, &sqe->prp2) >= 0;
+	return io->nlb - 1 <= SNV_RW_CDW12_NLB && io->length <= ctrl->fixed.max_transfer &&
+	       io->length <= mem->length && io->offset <= mem->length - io->length &&
+	       snv_prp_build(&mem->map, mem->head + io->offset, io->length, ctrl->page_shift,
+			     &q->list[cid - q->cid], 1, &sqe->prp1, &sqe->prp2) >= 0;
 }
 
-/* Where the data of a command lies. False when it cannot be said in PRPs. */
-static inline bool describe(const struct snvme_queue *q, uint32_t id, const struct snvme_io *io,
-			    struct snv_sqe *sqe)
+/*
+ * The same of what lies in one page, as most does, which every controller transfers, and which is of no more
+ * blocks than can be said. @page: the size of the controller's, less 1; those that memory is registered in are
+ * no smaller, and if they are larger, what is not in the first of the controller's goes the long way.
+ */
+static inline bool describe(const struct snvme_queue *q, const struct snvme_cid *cid,
+			    const struct snvme_io *io, uint64_t page, struct snv_sqe *sqe)
 {
 	const struct snvme_mem *mem = io->mem;
-	uint64_t at = mem->head + io->offset, page = q->ctrl->fixed.page_size;
+	uint64_t at = mem->head + io->offset, in = at & mem->page_mask;
 
-	/*
-	 * In one page, as most are, which every controller transfers. Registered pages are no
-	 * smaller than the controller's.
-	 */
-	if ((at & (page - 1)) + io->length > page)
-		return describe_pages(q, id, io, at, sqe);
-	sqe->prp1 = snv_le64(snv_dma_addr(&mem->map, at));
+	if (io->offset >= mem->sure || in + io->length - 1 > page)
+		return describe_any(q, cid, io, sqe);
+	sqe->prp1 = snv_le64(mem->map.addr[at >> mem->map.page_shift] + in);
 	sqe->prp2 = snv_le64(0);
-	return at % sizeof(__le32) == 0;
+	return in % sizeof(__le32) == 0;
 }
 
 /* A command without data. */
@@ -421,82 +447,105 @@ static __attribute__((noinline)) bool fill_flush(const struct snvme_io *io, stru
 }
 
 /*
- * Fill in one entry, but for its command identifier. False for a malformed command: then nothing has
- * changed but the entry.
+ * Fill in one entry, but for its command identifier, and for what is zero in every command of ours: the ring
+ * was, and nobody else writes to it. False for a malformed command: then nothing has changed but the entry.
+ * @known: memory that is this controller's; it becomes that of the command.
  */
-static inline bool fill(const struct snvme_queue *q, uint32_t id, const struct snvme_io *io,
-			struct snv_sqe *sqe)
+static inline bool fill(const struct snvme_queue *q, const struct snvme_cid *cid, const struct snvme_io *io,
+			uint64_t page, const struct snvme_mem **known, struct snv_sqe *sqe)
 {
 	const struct snvme_mem *mem = io->mem;
-	uint64_t length = io->length, end;
-	uint32_t nlb = io->nlb, flags = io->flags;
 
 	sqe->opcode = io->opcode;
-	sqe->flags = 0;
 	sqe->nsid = snv_le32(io->nsid);
-	sqe->cdw2 = snv_le32(0);
-	sqe->cdw3 = snv_le32(0);
-	sqe->mptr = snv_le64(0);
-	sqe->cdw10 = snv_le32((__u32)io->slba);
-	sqe->cdw11 = snv_le32((__u32)(io->slba >> 32));
-	sqe->cdw12 = snv_le32((nlb - 1) | flags * SNV_RW_CDW12_FUA);	/* SNVME_IO_FUA is 1 */
-	sqe->cdw13 = snv_le32(0);
-	sqe->cdw14 = snv_le32(0);
-	sqe->cdw15 = snv_le32(0);
+	sqe->slba = snv_le64(io->slba);
+	sqe->cdw12 = snv_le32(io->nlb - 1 + io->flags);
 	if (io->opcode != SNVME_OP_READ && io->opcode != SNVME_OP_WRITE)
 		return fill_flush(io, sqe);
+	if (__builtin_expect(mem != *known, 0)) {
+		if (!mem || mem->ctrl != q->ctrl)
+			return false;
+		*known = mem;
+	}
 	/* What is shorter than the smallest blocks would have the controller run past the PRPs. */
-	if (flags > SNVME_IO_FUA || nlb - 1 > SNV_RW_CDW12_NLB || length >> 9 < nlb || !mem ||
-	    mem->ctrl != q->ctrl || __builtin_add_overflow(io->offset, length, &end) ||
-	    end > mem->length)
+	if (io->flags & ~SNVME_IO_FUA || io->nlb - 1 >= io->length >> 9)
 		return false;
-	return describe(q, id, io, sqe);
+	return describe(q, cid, io, page, sqe);
 }
 
 /* The entries from q->tail on. */
 static __attribute__((noinline)) void trace_sqes(struct snvme_queue *q, uint32_t n)
 {
 	for (uint32_t i = q->tail; n--; i = i + 1 == q->entries ? 0 : i + 1)
-		q->ctrl->ops->trace_sqe(q->ctrl, q->qid, snv_le16_get(q->ring[i].cid));
+		q->ctrl->ops->trace_sqe(q->ctrl, (uint16_t)q->qid, snv_le16_get(q->ring[i].cid));
 }
 
-SNVME_API int snvme_submit(struct snvme_queue *q, const struct snvme_io *io, unsigned int n)
+/*
+ * Fill in @n entries from the tail on, for which identifiers are free. How many: fewer if the next command is
+ * malformed.
+ */
+static __attribute__((noinline)) uint32_t fill_all(struct snvme_queue *q, const struct snvme_io *io, uint32_t n)
 {
-	uint32_t room = q->depth - q->inflight, tail = q->tail, id = q->free, done;
-	int ret = dead(q->state);
+	static const struct snvme_mem none;
+	const struct snvme_mem *known = &none;
+	const uint64_t size = q->ctrl->fixed.page_size, page = (size < MOST_BLOCKS ? size : MOST_BLOCKS) - 1;
+	struct snvme_cid **first = q->free + q->inflight, **free = first;
+	uint32_t slot = q->tail, row;
 
-	if (ret)
-		return ret;
+	/* To the end of the ring, then from its beginning on. */
+	for (; n; n -= row, slot = 0) {
+		struct snv_sqe *sqe = q->ring + slot, *end;
+
+		row = n < q->entries - slot ? n : q->entries - slot;
+		for (end = sqe + row; sqe < end; sqe++, io++, free++) {
+			struct snvme_cid *cid = *free;
+
+			if (!fill(q, cid, io, page, &known, sqe)) {
+				n = row;
+				break;
+			}
+			cid->wire &= SNVME_CID_FREE - 1;
+			sqe->cid = snv_le16((__u16)cid->wire);
+			cid->user = io->user;
+		}
+	}
+	return (uint32_t)(free - first);
+}
+
+static int submit_ios(struct snvme_queue *q, const struct snvme_io *io, unsigned int n)
+{
+	uint32_t room = q->depth - q->inflight, old = q->tail, done;
+	int ret = 0;
+
+	if (SNV_LOAD_ACQUIRE(q->state) != SNVME_STATE_LIVE)
+		return dead(q->state);
 	if (n > room) {
 		n = room;
 		ret = -EAGAIN;
 	}
-	for (done = 0; done < n; done++, io++) {
-		struct snvme_cid *cid = &q->cid[id];
-		struct snv_sqe *sqe = &q->ring[tail];
-
-		if (!fill(q, id, io, sqe)) {
-			ret = -EINVAL;
-			break;
-		}
-		cid->wire &= SNVME_CID_FREE - 1;
-		sqe->cid = snv_le16((__u16)cid->wire);
-		cid->user = io->user;
-		id = cid->next;
-		if (++tail == q->entries)
-			tail = 0;
-	}
+	done = fill_all(q, io, n);
 	if (!done)
-		return ret;
-	q->free = id;
-	q->inflight += done;
+		return n ? -EINVAL : ret;
 	if (__builtin_expect(SNV_LOAD_RELAXED(q->tracing), 0))
 		trace_sqes(q, done);
-	snv_db_ring(&q->db, q->entries, q->tail, tail);
-	q->tail = tail;
+	q->inflight += done;
+	q->tail = old + done < q->entries ? old + done : old + done - q->entries;
+	snv_db_ring(&q->db, q->entries, old, q->tail);
 	if (snvme_sleeps(q->asleep))
 		q->ctrl->ops->wake(q->ctrl, q->cq->qid);
 	return (int)done;
+}
+
+SNVME_API int snvme_submit(struct snvme_queue *q, const struct snvme_io *io, unsigned int n)
+{
+	int ret;
+
+	if (!q->cq->shared)
+		return submit_ios(q, io, n);
+	cq_lock(q->cq);
+	ret = submit_ios(q, io, n);
+	pthread_spin_unlock(&q->cq->lock);
+	return ret;
 }
 
 static struct snvme_queue *queue_of(struct snvme_cq *cq, uint32_t qid)
@@ -510,59 +559,98 @@ static struct snvme_queue *queue_of(struct snvme_cq *cq, uint32_t qid)
 
 SNVME_API int snvme_abort(struct snvme_queue *q, uint64_t user)
 {
+	uint32_t id, wire = SNVME_CID_FREE;
+
 	if (!q->ctrl->ops->abort)
 		return -EOPNOTSUPP;
-	for (uint32_t id = 0; id < q->depth; id++)
+	if (q->cq->shared)
+		cq_lock(q->cq);
+	for (id = 0; id < q->depth; id++)
 		if (snvme_cid_busy(&q->cid[id]) && q->cid[id].user == user)
-			return q->ctrl->ops->abort(q->ctrl, q->qid, (uint16_t)q->cid[id].wire);
-	return -ENOENT;
+			wire = q->cid[id].wire;
+	if (q->cq->shared)
+		pthread_spin_unlock(&q->cq->lock);
+	/* Should it end meanwhile: the next use of its identifier has another count. */
+	return wire < SNVME_CID_FREE ? q->ctrl->ops->abort(q->ctrl, (uint16_t)q->qid, (uint16_t)wire) : -ENOENT;
 }
 
-/* Reap up to @max, without looking further. -EPROTO, or how many. */
+/*
+ * Reap up to @max, without looking further. -EPROTO, or how many. What few completions need is kept out of
+ * the loop: most are of the queue that the one before was of.
+ */
 static inline int reap(struct snvme_cq *cq, struct snvme_completion *out, unsigned int max)
 {
-	struct snvme_completion *first = out, *end = out + max;
-	struct snv_cq at = cq->ring;	/* of our own: the loop's stores cannot touch it */
-	const struct snv_cqe *cqe;
-	uint32_t dw3;
+	struct snvme_completion *first = out;
+	uint32_t head = cq->ring.head, entries = cq->ring.entries;
+	uint32_t old = cq->ring.phase ? 0 : SNV_CQE_DW3_P;	/* the phase tag of an entry seen before */
+	struct snvme_queue *from = cq->queues;
+	struct snvme_cid **free = from->free + from->inflight;
+	bool wrong = false, wrap;
 
-	for (; out < end && (cqe = snv_cq_peek(&at, &dw3)); snv_cq_advance(&at)) {
-		uint32_t qid = snv_le32_get(cqe->dw2) >> SNV_CQE_DW2_SQID_SHIFT;
-		struct snvme_queue *from = queue_of(cq, qid);
-		uint32_t wire = dw3 & SNV_CQE_DW3_CID, id;
-		struct snvme_cid *cid;
+	do {
+		uint32_t row = max < entries - head ? max : entries - head;
+		const struct snv_cqe *cqe = cq->ring.ring + head, *end = cqe + row;
 
-		if (!from && qid == NO_QUEUE)
-			continue;
-		if (!from)
-			goto wrong;
-		id = wire & from->cid_mask;
-		cid = &from->cid[id];
-		if (cid->wire != wire)
-			goto wrong;
-		out->user = cid->user;
-		out->queue = from;
-		out->status = (int)(dw3 >> SNV_CQE_DW3_STATUS_SHIFT & SNV_STATUS_CODE);
-		out->result = snv_le32_get(cqe->dw0);
-		out++;
-		cid->next = from->free;
-		from->free = id;
-		cid->wire = wire + from->cid_mask + 1 + SNVME_CID_FREE;
-		from->inflight--;
-	}
-out:
-	cq->ring.head = at.head;
-	cq->ring.phase = at.phase;
+		for (; cqe < end; cqe++) {
+			uint32_t dw3 = snv_cqe_load_dw3(&cqe->dw3) ^ old, wire = dw3 & SNV_CQE_DW3_CID, qid;
+			struct snvme_cid *cid;
+
+			if (!(dw3 & SNV_CQE_DW3_P))
+				break;
+			qid = snv_le32_get(cqe->dw2) >> SNV_CQE_DW2_SQID_SHIFT;
+			if (from->qid != qid) {
+				struct snvme_queue *q = queue_of(cq, qid);
+
+				if (qid == NO_QUEUE)
+					continue;
+				if (!q) {
+					wrong = true;
+					break;
+				}
+				from->inflight = (uint32_t)(free - from->free);
+				from = q;
+				free = from->free + from->inflight;
+			}
+			cid = &from->cid[wire & from->cid_mask];
+			if (cid->wire != wire) {
+				wrong = true;
+				break;
+			}
+			out->user = cid->user;
+			out->queue = from;
+			out->status = (int)(dw3 >> SNV_CQE_DW3_STATUS_SHIFT & SNV_STATUS_CODE);
+			out->result = snv_le32_get(cqe->dw0);
+			out++;
+			cid->wire = wire + from->cid_mask + 1 + SNVME_CID_FREE;
+			*--free = cid;
+		}
+		max -= row;
+		head = (uint32_t)(cqe - cq->ring.ring);
+		wrap = head == entries;
+		if (wrap) {
+			head = 0;
+			old ^= SNV_CQE_DW3_P;
+		}
+	} while (wrap && max);
+	/* What came before it stands; the next call meets it again. */
+	if (wrong && out == first)
+		return -EPROTO;
+	from->inflight = (uint32_t)(free - from->free);
+	cq->ring.head = head;
+	cq->ring.phase = !old;
 	snv_cq_release(&cq->ring);
 	return (int)(out - first);
-wrong:
-	/* What came before it stands; the next call meets it again. */
-	if (out == first)
-		return -EPROTO;
-	goto out;
 }
 
-SNVME_API int snvme_poll(struct snvme_queue *q, struct snvme_completion *out, unsigned int max)
+/* Is there anything to reap? */
+static inline bool any(const struct snvme_cq *cq)
+{
+	uint32_t dw3;
+
+	return snv_cq_peek(&cq->ring, &dw3);
+}
+
+static int poll_queue(struct snvme_queue *q, struct snvme_completion *out, unsigned int max)
 {
 	const struct snvme_ctrl *ctrl = q->ctrl;
 	struct snvme_cq *cq = q->cq;
@@ -570,45 +658,103 @@ SNVME_API int snvme_poll(struct snvme_queue *q, struct snvme_completion *out, un
 
 	if (cq->dead)
 		return cq->dead;
+	if (!max)
+		return 0;
+	if (!any(cq) && !(ctrl->ops->idle && ctrl->ops->idle(q->ctrl) && any(cq))) {
+		cq->dead = dead(cq->ring.state);
+		return cq->dead;
+	}
 	n = reap(cq, out, max);
-	if (!n && max && ctrl->ops->idle && ctrl->ops->idle(q->ctrl))
-		n = reap(cq, out, max);
-	if (n > 0 && snvme_sleeps(cq->asleep))
+	if (snvme_sleeps(cq->asleep))
 		ctrl->ops->wake(q->ctrl, cq->qid);
-	if (n || !max)
-		return n;
-	cq->dead = dead(cq->ring.state);
-	return cq->dead;
+	return n;
+}
+
+SNVME_API int snvme_poll(struct snvme_queue *q, struct snvme_completion *out, unsigned int max)
+{
+	int n;
+
+	if (!q->cq->shared)
+		return poll_queue(q, out, max);
+	/* Somebody else looks, or submits: whoever looks next finds what there is. */
+	if (pthread_spin_trylock(&q->cq->lock))
+		return 0;
+	n = poll_queue(q, out, max);
+	pthread_spin_unlock(&q->cq->lock);
+	return n;
+}
+
+/* A wait: turns without anything to reap, and when it is known to have begun. */
+struct wait {
+	uint32_t spins;
+	uint64_t start;
+};
+
+/*
+ * Pass the time until the next turn: at first as short as can be, then letting others have this processor,
+ * who may have to complete the command; who has waited for long sleeps for a fraction of what he has waited,
+ * so that it delays nobody by much and a command that hangs does not keep a processor busy. False: the time
+ * is up.
+ */
+static bool wait_turn(struct wait *w, uint64_t timeout)
+{
+	uint64_t waited;
+
+	/* The clock may cost a system call: not before some time has passed. */
+	if (++w->spins % SPINS_PER_CLOCK) {
+		if (w->start)
+			snv_thread_relax(w->spins);
+		else
+			snv_cpu_relax();
+		return true;
+	}
+	if (!w->start) {
+		w->start = snvme_now();
+		return true;
+	}
+	waited = snvme_now() - w->start;
+	if (waited >= timeout)
+		return false;
+	if (waited >= NAP_AFTER_NS) {
+		uint64_t nap = waited / NAP_FRACTION;
+
+		if (nap > timeout - waited)
+			nap = timeout - waited;
+		if (nap > NAP_MAX_NS)
+			nap = NAP_MAX_NS;
+		nanosleep(&(struct timespec){ 0, (long)nap }, NULL);
+		w->spins = SPINS_PER_CLOCK - SPINS_PER_NAP;
+	}
+	return true;
 }
 
 SNVME_API int snvme_wait(struct snvme_queue *q, struct snvme_completion *out, unsigned int max,
 			 int64_t timeout_ns)
 {
-	uint64_t timeout = timeout_ns < 0 ? snvme_timeout(q->ctrl) : (uint64_t)timeout_ns;
-	uint64_t start = 0;
+	unsigned int next = 0;
 
-	if (!max)
+	return snvme_wait_any(&q, 1, &next, out, max, timeout_ns);
+}
+
+SNVME_API int snvme_wait_any(struct snvme_queue *const *queues, unsigned int count, unsigned int *next,
+			     struct snvme_completion *out, unsigned int max, int64_t timeout_ns)
+{
+	uint64_t timeout;
+	struct wait w = { 0 };
+
+	if (!max || *next >= count)
 		return -EINVAL;
-	/* The clock may cost a system call: not before some time has passed. */
-	for (unsigned int spins = 1;; spins++) {
-		int n = snvme_poll(q, out, max);
+	timeout = timeout_ns < 0 ? snvme_timeout(queues[0]->ctrl) : (uint64_t)timeout_ns;
+	do {
+		for (unsigned int i = 0; i < count; i++) {
+			int n = snvme_poll(queues[*next], out, max);
 
-		if (n)
-			return n;
-		if (!timeout)
-			return -ETIMEDOUT;
-		if (spins % SPINS_PER_CLOCK == 0) {
-			uint64_t t = snvme_now();
-
-			if (!start)
-				start = t;
-			else if (t - start >= timeout)
-				return -ETIMEDOUT;
+			if (n < 0)
+				return n;
+			*next = *next + 1 < count ? *next + 1 : 0;
+			if (n)
+				return n;
 		}
-		/* What completes the command may need this processor. */
-		if (start)
-			snv_thread_relax(spins);
-		else
-			snv_cpu_relax();
-	}
+	} while (timeout && wait_turn(&w, timeout));
+	return -ETIMEDOUT;
 }

@@ -5,7 +5,6 @@
  * readings of a counter per batch, a histogram bucket, and no division, lock or allocation.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -753,9 +752,7 @@ int cmd_bench(int argc, char **argv)
 		{ "verify", required_argument, NULL, VERIFY },
 		{ "file", required_argument, NULL, FILE_PATH },
 		{ "force", no_argument, NULL, FORCE },
-		{ "output-format", required_argument, NULL, 'o' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 }
+		COMMON_OPTIONS
 	};
 	struct bench bench = {
 		.rw = "read", .reads = true, .bs = 4096, .iodepth = 1, .numjobs = 1,
@@ -811,14 +808,8 @@ int cmd_bench(int argc, char **argv)
 		case FORCE:
 			force = true;
 			break;
-		case 'o':
-			json = json_option(optarg);
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return 0;
 		default:
-			return EXIT_USAGE;
+			common_option(c, help, &json);
 		}
 	}
 	if (argc - optind > 1)

@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <glob.h>
 #include <limits.h>
 #include <stdio.h>
@@ -299,27 +298,9 @@ static void from_vfio(const char *pci, char *now, size_t size)
 
 static int run(int argc, char **argv, bool to, const char *help)
 {
-	static const struct option options[] = {
-		{ "output-format", required_argument, NULL, 'o' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 }
-	};
 	char pci[64], driver[64] = "vfio-pci";
-	bool json = false;
-	int c;
+	bool json = common_options(argc, argv, help);
 
-	while ((c = getopt_long(argc, argv, "o:h", options, NULL)) != -1) {
-		switch (c) {
-		case 'o':
-			json = json_option(optarg);
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return 0;
-		default:
-			return EXIT_USAGE;
-		}
-	}
 	if (argc - optind != 1)
 		die_usage("%s takes one controller", to ? "bind" : "unbind");
 	find_pci(argv[optind], pci, sizeof(pci));

@@ -2,7 +2,6 @@
 /* snvme files: where files lie on their disk. */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -112,27 +111,10 @@ static int show(const char *path, json_t *list)
 
 int cmd_files(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "output-format", required_argument, NULL, 'o' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 }
-	};
 	json_t *list = NULL;
-	bool json = false;
-	int c, failed = 0;
+	bool json = common_options(argc, argv, help);
+	int failed = 0;
 
-	while ((c = getopt_long(argc, argv, "o:h", options, NULL)) != -1) {
-		switch (c) {
-		case 'o':
-			json = json_option(optarg);
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return 0;
-		default:
-			return EXIT_USAGE;
-		}
-	}
 	if (optind == argc)
 		die_usage("files takes one path or more");
 	if (json)

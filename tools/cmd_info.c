@@ -2,7 +2,6 @@
 /* snvme info: all about a controller and its namespaces. */
 #include <endian.h>
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,31 +118,14 @@ static size_t active_namespaces(struct snvme_ctrl *ctrl, const char *name, struc
 
 int cmd_info(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "output-format", required_argument, NULL, 'o' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 }
-	};
 	json_t *value = NULL, *namespaces = NULL;
 	struct snvme_ctrl_info info;
 	struct snvme_ctrl *ctrl;
 	struct ns_name *names;
-	bool json = false;
+	bool json = common_options(argc, argv, help);
 	size_t n;
-	int c, ret;
+	int ret;
 
-	while ((c = getopt_long(argc, argv, "o:h", options, NULL)) != -1) {
-		switch (c) {
-		case 'o':
-			json = json_option(optarg);
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return 0;
-		default:
-			return EXIT_USAGE;
-		}
-	}
 	if (argc - optind != 1)
 		die_usage("info takes one device");
 

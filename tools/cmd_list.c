@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 /* snvme list: NVMe controllers, who drives them, and their queues. */
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,27 +137,9 @@ static void print_entry(const json_t *entry)
 
 int cmd_list(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "output-format", required_argument, NULL, 'o' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 }
-	};
-	bool json = false;
+	bool json = common_options(argc, argv, help);
 	json_t *list;
-	int c;
 
-	while ((c = getopt_long(argc, argv, "o:h", options, NULL)) != -1) {
-		switch (c) {
-		case 'o':
-			json = json_option(optarg);
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return 0;
-		default:
-			return EXIT_USAGE;
-		}
-	}
 	if (optind < argc)
 		die_usage("list takes no device; snvme info shows one");
 

@@ -2,7 +2,6 @@
 /* snvme read: a range of a namespace or file, through a queue of one's own. */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -36,9 +35,7 @@ int cmd_read(int argc, char **argv)
 		{ "offset", required_argument, NULL, 'b' },
 		{ "size", required_argument, NULL, 's' },
 		{ "output", required_argument, NULL, 'O' },
-		{ "output-format", required_argument, NULL, 'o' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 }
+		COMMON_OPTIONS
 	};
 	const char *file = NULL, *output = "-";
 	uint64_t offset = 0, size = UINT64_MAX, time = 0;
@@ -60,14 +57,8 @@ int cmd_read(int argc, char **argv)
 		case 'O':
 			output = optarg;
 			break;
-		case 'o':
-			json = json_option(optarg);
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return 0;
 		default:
-			return EXIT_USAGE;
+			common_option(c, help, &json);
 		}
 	}
 	if (argc - optind > 1)

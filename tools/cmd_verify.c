@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fts.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -329,9 +328,7 @@ int cmd_verify(int argc, char **argv)
 		{ "size", required_argument, NULL, 's' },
 		{ "sums", required_argument, NULL, 'S' },
 		{ "strict", no_argument, NULL, 'x' },
-		{ "output-format", required_argument, NULL, 'o' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 }
+		COMMON_OPTIONS
 	};
 	uint64_t offset = 0, size = UINT64_MAX;
 	bool range = false, strict = false;
@@ -356,14 +353,8 @@ int cmd_verify(int argc, char **argv)
 		case 'x':
 			strict = true;
 			break;
-		case 'o':
-			v.json = json_option(optarg);
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return 0;
 		default:
-			return EXIT_USAGE;
+			common_option(c, help, &v.json);
 		}
 	}
 	if (optind == argc && !sums)

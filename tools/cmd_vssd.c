@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* snvme vssd: a virtual SSD for other processes. */
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,9 +20,7 @@ int cmd_vssd(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "socket", required_argument, NULL, 's' },
-		{ "output-format", required_argument, NULL, 'o' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 }
+		COMMON_OPTIONS
 	};
 	struct snvme_vssd_server *server;
 	const char *dir = NULL, *spec;
@@ -38,14 +35,8 @@ int cmd_vssd(int argc, char **argv)
 		case 's':
 			dir = optarg;
 			break;
-		case 'o':
-			json = json_option(optarg);
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return 0;
 		default:
-			return EXIT_USAGE;
+			common_option(opt, help, &json);
 		}
 	}
 	if (optind != argc - 1)

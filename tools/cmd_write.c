@@ -2,7 +2,6 @@
 /* snvme write: a range of a namespace or file, through a queue of one's own. */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -69,9 +68,7 @@ int cmd_write(int argc, char **argv)
 		{ "size", required_argument, NULL, 's' },
 		{ "input", required_argument, NULL, 'i' },
 		{ "force", no_argument, NULL, 'F' },
-		{ "output-format", required_argument, NULL, 'o' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 }
+		COMMON_OPTIONS
 	};
 	bool force = false, json = false, have_offset = false, have_size = false;
 	const char *file = NULL, *input = "-";
@@ -99,14 +96,8 @@ int cmd_write(int argc, char **argv)
 		case 'F':
 			force = true;
 			break;
-		case 'o':
-			json = json_option(optarg);
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return 0;
 		default:
-			return EXIT_USAGE;
+			common_option(c, help, &json);
 		}
 	}
 	if (argc - optind > 1)

@@ -3,6 +3,7 @@
 #ifndef SNVME_TOOL_H
 #define SNVME_TOOL_H
 
+#include <getopt.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -40,8 +41,17 @@ int parse_size(const char *text, uint64_t *value);
 uint64_t size_option(const char *option, const char *text);
 uint32_t number_option(const char *option, const char *text, uint32_t min, uint32_t max);
 
-/* The value of -o: true for json. */
-bool json_option(const char *text);
+/* Those that each command has, last in its table for getopt_long(). */
+#define COMMON_OPTIONS								\
+	{ "output-format", required_argument, NULL, 'o' },			\
+	{ "help", no_argument, NULL, 'h' },					\
+	{ 0 }
+
+/* -o, into @json; --help and what is no option end the program. */
+void common_option(int c, const char *help, bool *json);
+
+/* All of a command that has no others. Return: -o json? */
+bool common_options(int argc, char **argv, const char *help);
 
 /* A string of any bytes; those that are not UTF-8 become '?'. */
 json_t *json_text(const char *text);

@@ -92,13 +92,33 @@ uint32_t number_option(const char *option, const char *text, uint32_t min, uint3
 	return (uint32_t)value;
 }
 
-bool json_option(const char *text)
+void common_option(int c, const char *help, bool *json)
 {
-	if (!strcmp(text, "json"))
-		return true;
-	if (strcmp(text, "human"))
-		die_usage("-o %s is not an output format: human or json", text);
-	return false;
+	switch (c) {
+	case 'o':
+		*json = !strcmp(optarg, "json");
+		if (!*json && strcmp(optarg, "human"))
+			die_usage("-o %s is not an output format: human or json", optarg);
+		break;
+	case 'h':
+		fputs(help, stdout);
+		exit(0);
+	default:
+		exit(EXIT_USAGE);	/* getopt_long() has said why */
+	}
+}
+
+bool common_options(int argc, char **argv, const char *help)
+{
+	static const struct option options[] = {
+		COMMON_OPTIONS
+	};
+	bool json = false;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "o:h", options, NULL)) != -1)
+		common_option(c, help, &json);
+	return json;
 }
 
 json_t *json_text(const char *text)

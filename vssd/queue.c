@@ -808,30 +808,32 @@ static uint32_t serve_class(struct vssd_arb *arb, uint32_t class, uint32_t max)
 
 /*
  * One round of arbitration. Without weighted round robin all queues are of class 0, and take turns;
- * with it class 0, urgent, goes first, and the others share by their weights.
+ * with it class 0, urgent, goes first, and the others share by their weights; a class that shares with no
+ * other needs none.
  */
 static uint32_t arbitrate(struct vssd_worker *w, struct vssd_ctrl *ctrl)
 {
 	struct vssd_arb *arb = &ctrl->arb[w->index];
 	uint32_t ab = ctrl->feat.arbitration & 7;
 	uint32_t burst = ab == 7 ? ROUND : 1U << ab;
+	bool weigh = !!arb->class[1] + !!arb->class[2] + !!arb->class[3] > 1, refilled = !weigh;
 	uint32_t total = 0;
-	bool refilled = false;
 
 	while (total < ROUND) {
 		uint32_t n = serve_class(arb, 0, burst);
 
 		for (uint32_t class = 1; class < 4 && !n; class++) {
-			uint32_t max = arb->credit[class] < burst ? arb->credit[class] : burst;
+			uint32_t max = weigh && arb->credit[class] < burst ? arb->credit[class] : burst;
 
 			if (!max || !arb->class[class])
 				continue;
 			n = serve_class(arb, class, max);
-			arb->credit[class] -= n;
+			if (weigh)
+				arb->credit[class] -= n;
 		}
 		if (n) {
-			refilled = false;
-		} else if (!refilled && (arb->class[1] || arb->class[2] || arb->class[3])) {
+			refilled = !weigh;
+		} else if (!refilled) {
 			/* LPW, MPW, HPW, zero-based: Base 5.27.1.1. */
 			for (uint32_t class = 1; class < 4; class++)
 				arb->credit[class] =

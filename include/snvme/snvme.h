@@ -313,13 +313,22 @@ int snvme_mem_release(struct snvme_mem *mem);
 #define SNVME_QUEUE_URGENT	1
 #define SNVME_QUEUE_HIGH	2
 #define SNVME_QUEUE_LOW		3
+#define SNVME_QUEUE_CLASS	3	/* the bits of these */
+
+/*
+ * Likewise: several threads use the queue at once, and those that report to its completion queue, which all have the
+ * flag: snvme_submit(), snvme_poll(), snvme_wait(), snvme_wait_any(), snvme_abort(). A completion goes to whoever reaps
+ * it; its @user says whose it is. All else is for one thread while no other uses the queue, and snvme_read(),
+ * snvme_write() and snvme_flush() are not for such a queue. Where there are queues enough, one for each thread is faster.
+ */
+#define SNVME_QUEUE_SHARED	(1U << 2)
 
 /**
  * struct snvme_queue_opts - how a queue is made
  * @size: sizeof(struct snvme_queue_opts)
  * @depth: commands in flight at most, 1 .. max_entries - 1; 0 for 127
  * @cq_entries: entries of the completion ring; 0 for what @depth needs. Say more to let others in
- * @flags: SNVME_QUEUE_*
+ * @flags: a class and SNVME_QUEUE_SHARED
  * @share_cq: report to this queue's completion queue, or NULL for one of its own. Its ring must have
  *	room for the depths of all its queues
  */
@@ -390,7 +399,7 @@ uint32_t snvme_queue_depth(const struct snvme_queue *queue);
 #define SNVME_OP_WRITE	0x01
 #define SNVME_OP_READ	0x02
 
-#define SNVME_IO_FUA	(1U << 0)	/* Force Unit Access */
+#define SNVME_IO_FUA	(1U << 30)	/* Force Unit Access; where command dword 12 has it */
 
 /**
  * struct snvme_io - a command to submit
@@ -484,8 +493,23 @@ int snvme_wait(struct snvme_queue *queue, struct snvme_completion *out, unsigned
 	       int64_t timeout_ns);
 
 /**
+ * snvme_wait_any() - reap at least one completion of one of several queues: one thread, many queues
+ * @queues: of any controllers, each as for snvme_poll()
+ * @count: how many
+ * @next: which to look at first, below @count; then the one after that which had something, so that all
+ *	get their turn; after an error, the one that it is of
+ * @out: completions
+ * @max: capacity of @out, at least 1
+ * @timeout_ns: nanoseconds from now, 0 to look once; or negative for the default: 30 s
+ *
+ * Return: as snvme_wait(). A dead queue is reported each time it is met: leave it out, or renew it.
+ */
+int snvme_wait_any(struct snvme_queue *const *queues, unsigned int count, unsigned int *next,
+		   struct snvme_completion *out, unsigned int max, int64_t timeout_ns);
+
+/**
  * snvme_read() - read, synchronously, any length
- * @queue: with nothing in flight, and a completion queue of its own
+ * @queue: with nothing in flight, a completion queue of its own, and not SNVME_QUEUE_SHARED
  * @nsid: namespace, or 0 as for snvme_get_ns()
  * @buf: in registered memory, 4-byte aligned
  * @length: bytes, a multiple of the logical block size

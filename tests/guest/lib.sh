@@ -106,14 +106,15 @@ find_ctrl() {
 }
 
 find_disk() {
-	local disk
+	local disk nsid
 
 	for disk in "/sys/class/nvme/$1"/nvme*n*; do
-		if [ -e "$disk" ]; then
+		read -r nsid <"$disk/nsid" || continue
+		if [ "$nsid" = "$2" ]; then
 			echo "${disk##*/}"
 			return
 		fi
-	done
+	done 2>/dev/null
 	return 1
 }
 
@@ -122,11 +123,12 @@ ctrl_of() {
 	within 30 find_ctrl "$1"
 }
 
-# disk_of SERIAL: the block device's name of its first namespace, such as nvme1n1.
+# disk_of SERIAL [NSID]: the block device's name of its namespace NSID (1), such as nvme1n1: not always named by it,
+# as the driver scans several at once.
 disk_of() {
 	local controller
 
-	controller=$(ctrl_of "$1") && within 30 find_disk "$controller"
+	controller=$(ctrl_of "$1") && within 30 find_disk "$controller" "${2:-1}"
 }
 
 # bar_device: the PCI device with a BAR of memory (guest.sh --bar), switched on: its folder in sysfs.

@@ -18,7 +18,7 @@ disk_of test >/dev/null
 rmmod nvme && insmod /stock/nvme.ko poll_queues=1 || not_ok "the driver with a queue to poll"
 resets_ahead
 prepare
-second=${disk%n1}n2
+second=$(disk_of test 2)
 is "queues to poll" "$(grep -c . "/sys/block/$disk/queue/io_poll") $(cat "/sys/block/$disk/queue/io_poll")" "1 1"
 steady_start "/dev/$name" 390 $((16 << 20)) $((8 << 20)) 1 1 || { not_ok "an owner"; done_testing; }
 alone=$steady

@@ -9,6 +9,8 @@
 #include "../../lib/open.c"
 #include "../../lib/ctrl.c"
 
+#include <semaphore.h>
+
 #include "user/home.h"
 
 #define MIB		(1U << 20)
@@ -124,10 +126,14 @@ static void rig_make(const char *keys)
 	};
 }
 
-/* A command that never ends is not waited for long; all others have all the time there is, on a busy machine, too. */
+/*
+ * A command that never ends, or too late, is not waited for long; all others have all the time there is, on a
+ * busy machine, too.
+ */
 static void rig_fault(const struct vssd_fault *fault)
 {
-	if (fault->action == VSSD_FAULT_LOSE || fault->action == VSSD_FAULT_HANG) {
+	if (fault->action == VSSD_FAULT_LOSE || fault->action == VSSD_FAULT_HANG ||
+	    fault->delay_ns > SNVME_TIMEOUT_NS) {
 		rig.timeout_ns = TIMEOUT_NS;
 		if (rig.ctrl)
 			rig.ctrl->timeout_ns = TIMEOUT_NS;
@@ -674,8 +680,8 @@ static void test_events(void)
 	/* A doorbell that rings nothing sensible: by a queue's own register. */
 	snv_doorbell_write(queue->db.mmio, 60000);
 	vssd_home_wake(rig.home, queue->cq->qid);
-	for (int i = 0; i < 1000 && info_of(ctrl).events == 10; i++)
-		usleep(1000);
+	for (uint64_t since = snvme_now(); info_of(ctrl).events == 10 && snvme_now() - since < 60000000000ULL;)
+		;	/* asking is what looks for it */
 	is(info_of(ctrl).last_event & 0xffff, SNV_AER_ERROR | SNV_AER_ERROR_INVALID_DB_VAL << 8,
 	   "an invalid doorbell value is reported");
 	is(snvme_reset(ctrl), 0, "a reset");
@@ -802,6 +808,7 @@ struct worker {
 	struct snvme_ctrl *ctrl;
 	pthread_t thread;
 	uint32_t index;
+	sem_t trips;		/* posted for each piece that came back, and at the end */
 	uint32_t dead;
 	uint64_t bytes;
 	int wrong;
@@ -851,18 +858,33 @@ static void *work(void *arg)
 		} else if (ret || memcmp(buf, buf + 65536, n)) {
 			w->wrong = ret ? ret : -EILSEQ;
 		} else {
-			SNV_STORE_RELAXED(&w->bytes, w->bytes + 2 * n);
+			w->bytes += 2 * n;
+			sem_post(&w->trips);
 		}
 	}
+	sem_post(&w->trips);
 	snvme_queue_destroy(queue);
 	snvme_mem_release(mem);
 	return NULL;
+}
+
+/* A piece has come back since now, or none does within a minute. */
+static bool at_work(struct worker *w)
+{
+	struct timespec limit;
+
+	while (!sem_trywait(&w->trips))
+		;
+	clock_gettime(CLOCK_REALTIME, &limit);
+	limit.tv_sec += 60;
+	return !sem_timedwait(&w->trips, &limit);
 }
 
 static void test_resets(int threads)
 {
 	struct worker worker[2] = { 0 };
 	struct snvme_ctrl *ctrl;
+	bool both = true;
 	char keys[32];
 	int failed = 0;
 
@@ -871,18 +893,14 @@ static void test_resets(int threads)
 	SNV_STORE_RELEASE(&stop, 0);
 	for (uint32_t i = 0; i < 2; i++) {
 		worker[i] = (struct worker){ .ctrl = ctrl, .index = i };
+		sem_init(&worker[i].trips, 0, 0);
 		pthread_create(&worker[i].thread, NULL, work, &worker[i]);
 	}
-	for (int i = 0; i < RESETS; i++) {
-		uint64_t bytes[2] = { SNV_LOAD_RELAXED(&worker[0].bytes), SNV_LOAD_RELAXED(&worker[1].bytes) };
-
-		/* Both are at it again, unless they have ended. */
-		for (int turn = 0; turn < 1000 && (bytes[0] == SNV_LOAD_RELAXED(&worker[0].bytes) ||
-						   bytes[1] == SNV_LOAD_RELAXED(&worker[1].bytes)); turn++)
-			usleep(1000);
+	for (int i = 0; i < RESETS && both; i++) {
 		failed += snvme_reset(ctrl) != 0;
+		both = at_work(&worker[0]) && at_work(&worker[1]);
 	}
-	usleep(20000);
+	ok(both, "both work again after each reset");
 	SNV_STORE_RELEASE(&stop, 1);
 	for (int i = 0; i < 2; i++) {
 		pthread_join(worker[i].thread, NULL);
@@ -893,6 +911,8 @@ static void test_resets(int threads)
 	is(failed, 0, "%d resets with threads=%d", RESETS, threads);
 	is(info_of(ctrl).epoch, RESETS, "are what the epoch counts");
 	is(info_of(ctrl).used_sq, 0, "no queue is left");
+	for (int i = 0; i < 2; i++)
+		sem_destroy(&worker[i].trips);
 	snvme_close(ctrl);
 }
 

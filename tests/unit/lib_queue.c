@@ -473,7 +473,7 @@ static void test_options(void)
 		const char *text;
 	} bad[] = {
 		{ { .size = 1 }, "a size of another version" },
-		{ { .size = sizeof(struct snvme_queue_opts), .flags = SNVME_QUEUE_LOW + 1 }, "a flag" },
+		{ { .size = sizeof(struct snvme_queue_opts), .flags = SNVME_QUEUE_SHARED << 1 }, "a flag" },
 		{ { .size = sizeof(struct snvme_queue_opts), .depth = 1024 }, "a ring too large" },
 		{ { .size = sizeof(struct snvme_queue_opts), .depth = UINT32_MAX },
 		  "one far too large" },

@@ -124,8 +124,13 @@ struct snv_sqe {
 	__le64	mptr;
 	__le64	prp1;		/* or the first half of an SGL descriptor */
 	__le64	prp2;
-	__le32	cdw10;
-	__le32	cdw11;
+	union {
+		struct {
+			__le32	cdw10;
+			__le32	cdw11;
+		};
+		__le64	slba;	/* of the NVM commands that have one: NVM 3.2 */
+	};
 	__le32	cdw12;
 	__le32	cdw13;
 	__le32	cdw14;
