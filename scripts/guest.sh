@@ -28,6 +28,7 @@ usage() {
 	                    second namespace, and both can be attached and detached; with bad=SECTOR
 	                    that one cannot be read. A disk with serial=test replaces the default one
 	  --bar SIZE        a PCI device (ivshmem) with a BAR of memory
+	  --module NAME     one more module of its kernel's, with what it needs, loaded at boot
 	  --append WORD     one more word for the kernel's command line
 	  --no-nvme-root    the root disk is a virtio device, and the guest has the stock driver's
 	                    modules, in order, in /stock
@@ -60,7 +61,7 @@ splats+='|lockdep is turned off|blocked for more than|Call Trace|Kernel panic|ge
 
 kernel=6.1 iommu='' smp=2 mem=2G bar='' append='' timeout=120 out='' stream='' root=nvme
 [ "${V:-0}" = 0 ] || stream=1
-disks=() allowed=() reports=()
+disks=() allowed=() reports=() extra=()
 
 options() {
 	while [ $# -gt 0 ]; do
@@ -69,10 +70,11 @@ options() {
 		--stream) stream=1 ;;
 		--no-nvme-root) root=virtio ;;
 		--help) usage; exit ;;
-		--kernel | --smp | --mem | --bar | --append | --disk | --timeout | --allow | --allow-report | --out)
+		--kernel | --smp | --mem | --bar | --append | --disk | --module | --timeout | --allow | --allow-report | --out)
 			[ $# -ge 2 ] || die "$1 needs a value"
 			case $1 in
 			--disk) disks+=("$2") ;;
+			--module) extra+=("$2") ;;
 			--allow) allowed+=("$2") ;;
 			--allow-report) reports+=("$2") ;;
 			*) printf -v "${1#--}" %s "$2" ;;
@@ -200,6 +202,7 @@ make_initrd() (
 
 	[ "$root" = nvme ] || modules+=(virtio_pci virtio_blk)
 	[ -z "$iommu" ] || modules+=(vfio_iommu_type1 vfio_pci loop)
+	modules+=("${extra[@]}")
 	tmp=$(mktemp -d "$out/initrd.XXXXXX")
 	trap 'rm -rf "$tmp"' EXIT
 	mkdir -p "$tmp"/{bin,dev,proc,sys,root,modules,kernel/firmware/acpi}
