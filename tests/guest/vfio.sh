@@ -108,7 +108,7 @@ intact_now() {
 try "the file system is whole" intact_now
 moved=0
 while [ "$moved" -lt 20 ] && snvme bind "$pci" >/dev/null && snvme unbind "$pci" >/dev/null; do
-	name=$(ctrl_of test) && wait_live "$name" && within 30 find_disk "$name" >/dev/null || break
+	name=$(ctrl_of test) && wait_live "$name" && within 30 find_disk "$name" 1 >/dev/null || break
 	moved=$((moved + 1))
 done
 is "moved there and back" "$moved" 20

@@ -7,7 +7,20 @@
 #include "tap.h"
 
 #include "../../lib/open.c"
+
+/* Of what lib/ctrl.c asks for, memory and mappings, the @refuse_in'th is refused; 0: none. */
+static uint32_t refuse_in;
+
+static bool refused(void)
+{
+	return refuse_in && !--refuse_in;
+}
+
+#define calloc(n, size)			(refused() ? NULL : (calloc)(n, size))
+#define snvme_pages_alloc(size, align)	(refused() ? NULL : (snvme_pages_alloc)(size, align))
 #include "../../lib/ctrl.c"
+#undef calloc
+#undef snvme_pages_alloc
 
 #include <semaphore.h>
 
@@ -26,7 +39,12 @@ static struct rig {
 	uint32_t stores;
 	uint32_t csts_set;	/* bits of CSTS that read as set */
 	uint64_t cap_set;
+	uint64_t cap_clear;
 	bool gone;		/* registers read as all ones */
+	uint32_t gone_after;	/* so many stores to registers; 0: never */
+	char *admin;		/* what the library mapped first: rings and data of the admin queue */
+	uint8_t cntrltype;	/* what Identify is to say */
+	int awake;
 	bool closed;
 	uint32_t mapped;
 	struct snvme_ctrl *ctrl;	/* the last that was opened */
@@ -41,7 +59,7 @@ static uint64_t rig_read(struct snvme_bus *bus, uint32_t offset, uint32_t size)
 		return size == 4 ? UINT32_MAX : UINT64_MAX;
 	if (offset == SNV_REG_CSTS)
 		value |= rig.csts_set;
-	return offset == SNV_REG_CAP ? value | rig.cap_set : value;
+	return offset == SNV_REG_CAP ? (value | rig.cap_set) & ~rig.cap_clear : value;
 }
 
 static void rig_write(struct snvme_bus *bus, uint32_t offset, uint64_t value, uint32_t size)
@@ -52,13 +70,17 @@ static void rig_write(struct snvme_bus *bus, uint32_t offset, uint64_t value, ui
 	rig.value[i] = value;
 	vssd_reg_write(vssd_home_ctrl(rig.home), offset, value, size);
 	vssd_home_wake(rig.home, 0);
+	if (rig.stores == rig.gone_after)
+		rig.gone = true;
 }
 
 static int rig_map(struct snvme_bus *bus, void *va, size_t length, uint64_t *dma)
 {
-	int ret = vssd_home_map(rig.home, va, length);
+	int ret = refused() ? -ENOSPC : vssd_home_map(rig.home, va, length);
 
 	*dma = (uintptr_t)va;
+	if (!rig.admin)
+		rig.admin = va;
 	if (!ret)
 		__atomic_fetch_add(&rig.mapped, 1, __ATOMIC_RELAXED);
 	return ret;
@@ -82,7 +104,17 @@ static void rig_wake(struct snvme_bus *bus, uint16_t cqid)
 
 static bool rig_pump(struct snvme_bus *bus)
 {
-	return vssd_home_pump(rig.home);
+	struct snv_id_ctrl *id = (struct snv_id_ctrl *)(rig.admin + 8192);
+	bool busy = vssd_home_pump(rig.home);
+
+	if (busy && rig.cntrltype)
+		id->cntrltype = rig.cntrltype;
+	return busy;
+}
+
+static void rig_awake(struct snvme_bus *bus, int change)
+{
+	rig.awake += change;
 }
 
 static void rig_trace_sqe(struct snvme_bus *bus, uint16_t qid, uint16_t cid)
@@ -105,6 +137,20 @@ static const struct snvme_bus_ops rig_ops = {
 	.wake = rig_wake,
 	.pump = rig_pump,
 	.trace_sqe = rig_trace_sqe,
+	.close = rig_close,
+};
+
+/* The same with memory of a GPU, which is the process's here. */
+static const struct snvme_bus_ops far_ops = {
+	.read = rig_read,
+	.write = rig_write,
+	.map = rig_map,
+	.unmap = rig_unmap,
+	.asleep = rig_asleep,
+	.wake = rig_wake,
+	.awake = rig_awake,
+	.map_far = rig_map,
+	.unmap_far = rig_unmap,
 	.close = rig_close,
 };
 
@@ -592,6 +638,7 @@ static void test_admin_faults(void)
 	is(snvme_get_info(ctrl, &(struct snvme_ctrl_info){ 0 }), -ENODEV, "and the controller");
 	is(snvme_reset(ctrl), -ENODEV, "nothing brings it back");
 	is(snvme_queue_create(ctrl, NULL, &other), -ENODEV, "no queue any more");
+	is(snvme_get_ns(ctrl, 1, &ns), -ENODEV, "no command");
 	is(snvme_queue_destroy(queue), 0, "the old one goes");
 	snvme_close(ctrl);
 	ok(rig.closed, "closed");
@@ -696,6 +743,242 @@ static void test_events(void)
 						    .cdw10 = 2 }), 0, "Format to 4,096");
 	is(snvme_read(queue, 1, snvme_mem_addr(mem), 512, 0), -EINVAL, "the queue has heard of it");
 	is(snvme_read(queue, 1, snvme_mem_addr(mem), 4096, 4096), 0, "and reads such blocks");
+	snvme_close(ctrl);
+}
+
+/* The controller fails while its events are looked at. */
+static void test_event_faults(void)
+{
+	for (int way = 0; way < 3; way++) {
+		struct snvme_ctrl *ctrl = must_open("threads=0");
+		struct snvme_queue *queue = must_queue(ctrl, 4);
+		struct snvme_completion done;
+
+		admin_fault(VSSD_FAULT_LOSE, SNV_ADMIN_GET_LOG_PAGE, 1);
+		/* A doorbell that rings nothing sensible is an event; or a temperature is. */
+		if (way < 2)
+			snv_doorbell_write(queue->db.mmio, 60000);
+		while (vssd_home_pump(rig.home))
+			;
+		if (way == 0)
+			is(snvme_flush(queue, 1), -ECONNRESET, "a log page is lost before a call on a queue");
+		else if (way == 1)
+			is(info_of(ctrl).epoch, 1, "or when somebody looks");
+		else
+			set_temperature_threshold(ctrl, 290);
+		is(info_of(ctrl).epoch, 1, "a reset");
+		is(snvme_poll(queue, &done, 1), -ECONNRESET, "of which the queue hears");
+		snvme_queue_destroy(queue);
+		is(round_trip(ctrl, must_queue(ctrl, 4), MIB), 0, "all is well");
+		snvme_close(ctrl);
+	}
+}
+
+static void test_changed_namespaces(void)
+{
+	struct snvme_ctrl *ctrl = must_open("");
+	struct snv_id_ctrl id;
+	struct snvme_admin cmd = { .opcode = SNV_ADMIN_IDENTIFY, .cdw10 = SNV_CNS_CTRL, .data = &id,
+				   .length = sizeof(id) };
+	uint32_t changes = ctrl->ns_changes;
+	uint16_t list[2048] = { 1 };
+	struct snvme_ns_info ns;
+
+	is(snvme_admin(ctrl, &cmd), 0, "Identify");
+	list[1] = snv_le16_get(id.cntlid);
+	cmd = (struct snvme_admin){ .opcode = SNV_ADMIN_NS_ATTACH, .nsid = 1, .cdw10 = 1, .data = list,
+				    .length = sizeof(list) };
+	is(snvme_admin(ctrl, &cmd), 0, "the namespace is detached");
+	is(info_of(ctrl).last_event, SNV_AER_NOTICE | SNV_AER_NOTICE_NS_CHANGED << 8 | SNV_LOG_CHANGED_NS << 16,
+	   "which is an event");
+	ok(ctrl->ns_changes > changes, "that the library has noted");
+	is(snvme_get_ns(ctrl, 1, &ns), -ENOENT, "it is not there");
+	cmd.cdw10 = 0;
+	is(snvme_admin(ctrl, &cmd), 0, "it is attached");
+	is(snvme_get_ns(ctrl, 1, &ns), 0, "and there");
+	snvme_close(ctrl);
+}
+
+/* ---- what is refused, and controllers that go ----------------------------------------------- */
+
+/* What needs memory or a mapping; @undo when it had all. */
+struct need {
+	const char *what;
+	int (*get)(struct snvme_ctrl *ctrl);
+	void (*undo)(struct snvme_ctrl *ctrl);
+};
+
+static struct snvme_queue *needed_queue;
+static struct snvme_mem *needed_mem[2];
+static char *needed_bytes;
+static uint32_t needed_handle;
+
+static int get_queue(struct snvme_ctrl *ctrl)
+{
+	return snvme_queue_create(ctrl, NULL, &needed_queue);
+}
+
+static void undo_queue(struct snvme_ctrl *ctrl)
+{
+	snvme_queue_destroy(needed_queue);
+}
+
+/* The middle of one page to the middle of another. */
+static int get_pages(struct snvme_ctrl *ctrl)
+{
+	return snvme_mem_register(ctrl, needed_bytes + 100, 16384, &needed_mem[0]);
+}
+
+static void undo_pages(struct snvme_ctrl *ctrl)
+{
+	snvme_mem_release(needed_mem[0]);
+}
+
+/* Memory in pages of others. */
+static int get_between(struct snvme_ctrl *ctrl)
+{
+	int ret = get_pages(ctrl);
+
+	if (ret)
+		return ret;
+	ret = snvme_mem_register(ctrl, needed_bytes + 16484, 100, &needed_mem[1]);
+	if (ret)
+		undo_pages(ctrl);
+	return ret;
+}
+
+static void undo_between(struct snvme_ctrl *ctrl)
+{
+	snvme_mem_release(needed_mem[1]);
+	undo_pages(ctrl);
+}
+
+static int get_far(struct snvme_ctrl *ctrl)
+{
+	struct snv_dma_map map;
+	uint64_t table = 0;
+	int ret = ctrl->ops->far_map(ctrl, (uintptr_t)needed_bytes, -1, 65536, &table, &map, &needed_handle);
+
+	if (!ret)
+		ok(table == (uintptr_t)needed_bytes && map.pages == 1, "memory in one piece");
+	return ret;
+}
+
+static void undo_far(struct snvme_ctrl *ctrl)
+{
+	ctrl->ops->far_unmap(ctrl, (uintptr_t)needed_bytes, 65536, needed_handle);
+}
+
+/* Each thing that is asked for is refused once: nothing of the rest stays. */
+static void test_refused(void)
+{
+	static const struct need needs[] = {
+		{ "a queue", get_queue, undo_queue }, { "memory", get_pages, undo_pages },
+		{ "pages in common", get_between, undo_between }, { "memory of a GPU", get_far, undo_far },
+	};
+	struct snvme_ctrl *ctrl;
+	uint32_t n, mapped;
+	int ret = -1;
+
+	for (n = 1; ret; n++) {
+		rig_make("");
+		refuse_in = n;
+		ret = rig_open(&ctrl);
+		refuse_in = 0;
+		if (ret) {
+			ok(ret == -ENOMEM || ret == -ENOSPC, "open: refused what it asks for as number %u", n);
+			ok(rig.closed && !rig.mapped, "nothing is left");
+		}
+	}
+	ok(n > 5, "there were %u", n - 2);
+	snvme_close(ctrl);
+
+	rig_make("");
+	rig.bus.ops = &far_ops;
+	is(rig_open(&ctrl), 0, "a controller that reaches a GPU's memory");
+	needed_bytes = aligned_alloc(4096, 65536);
+	for (size_t i = 0; i < sizeof(needs) / sizeof(*needs); i++) {
+		mapped = rig.mapped;
+		ret = -1;
+		for (n = 1; ret; n++) {
+			refuse_in = n;
+			ret = needs[i].get(ctrl);
+			refuse_in = 0;
+			if (ret) {
+				ok(ret == -ENOMEM || ret == -ENOSPC, "%s: refused number %u", needs[i].what, n);
+				is(rig.mapped, mapped, "nothing is left");
+			}
+		}
+		ok(n > 2, "%s: there were %u", needs[i].what, n - 2);
+		needs[i].undo(ctrl);
+		is(rig.mapped, mapped, "all is given back");
+	}
+	/* To be forgotten with the controller: pages in common. */
+	is(get_between(ctrl), 0, "memory that nobody releases");
+	ctrl->ops->awake(ctrl, 1);
+	is(rig.awake, 1, "somebody rings who cannot wake");
+	is(ctrl->ops->far_doorbell(ctrl, (uint32_t *)rig.bus.doorbells + 2), 0,
+	   "a GPU has no doorbells of its own there");
+	rig.bus.far_doorbells = 1 << 20;
+	is(ctrl->ops->far_doorbell(ctrl, (uint32_t *)rig.bus.doorbells + 2), (1 << 20) + 8, "now it has");
+	snvme_close(ctrl);
+	free(needed_bytes);
+
+	ctrl = must_open("");
+	is(ctrl->ops->far_map(ctrl, 0, -1, 4096, NULL, NULL, NULL), -EOPNOTSUPP, "one that does not");
+	ctrl->ops->awake(ctrl, 1);
+	snvme_close(ctrl);
+}
+
+static void test_going(void)
+{
+	struct snvme_queue_opts opts = { .size = sizeof(opts), .depth = 1, .flags = SNVME_QUEUE_LOW };
+	struct snvme_queue *queue;
+	struct snvme_ctrl *ctrl;
+	struct snvme_mem *mem;
+
+	for (uint32_t n = 1; n <= 5; n++) {
+		rig_make("");
+		rig.gone_after = n;
+		is(rig_open(&ctrl), -ENODEV, "a controller that goes after store %u of its bring-up", n);
+		ok(rig.closed, "is closed");
+	}
+	ctrl = must_open("");
+	rig.gone = true;
+	snvme_close(ctrl);
+	ok(rig.closed, "one that goes before it is shut down");
+	rig_make("");
+	rig.cap_clear = 0xffULL << 37;
+	is(rig_open(&ctrl), -EOPNOTSUPP, "one without the NVM command set");
+	rig_make("threads=0");
+	rig.cntrltype = SNV_CNTRLTYPE_IO + 1;
+	is(rig_open(&ctrl), -EOPNOTSUPP, "one for discovery");
+	rig_make("");
+	/* The number of queues is set first. */
+	rig_fault(&(struct vssd_fault){ .action = VSSD_FAULT_LOSE, .admin = true,
+					.opcode = SNV_ADMIN_SET_FEATURES, .skip = 1, .count = 0 });
+	is(rig_open(&ctrl), -ETIMEDOUT, "one that loses what events are asked for");
+	ok(rig.closed, "is closed");
+
+	ctrl = must_open("wrr=0");
+	is(snvme_queue_create(ctrl, &opts, &queue), -EOPNOTSUPP, "no classes where there are none");
+	opts.flags = 0;
+	opts.cq_entries = 8;
+	is(snvme_queue_create(ctrl, &opts, &queue), 0, "a queue with room for others");
+	opts.cq_entries = 0;
+	opts.share_cq = queue;
+	is(snvme_reset(ctrl), 0, "a reset");
+	is(snvme_queue_create(ctrl, &opts, &queue), -ECONNRESET, "to share what died in it");
+	rig.bus.own_memory = true;
+	is(snvme_mem_register(ctrl, ctrl, 1, &mem), -EOPNOTSUPP, "memory of ours where only the library's will do");
+	snvme_close(ctrl);
+
+	/* One that is patient: it takes Abort a second, however long others may take. */
+	ctrl = must_open("");
+	admin_fault(VSSD_FAULT_HANG, SNV_ADMIN_IDENTIFY, 1);
+	ctrl->timeout_ns = ABORT_NS + 100000000;
+	is(snvme_get_ns(ctrl, 1, &(struct snvme_ns_info){ 0 }), -ETIMEDOUT, "what hangs is aborted");
+	is(info_of(ctrl).epoch, 0, "without a reset");
 	snvme_close(ctrl);
 }
 
@@ -930,6 +1213,10 @@ int main(void)
 	test_close_refused();
 	test_passthrough();
 	test_events();
+	test_event_faults();
+	test_changed_namespaces();
+	test_refused();
+	test_going();
 	test_io_faults();
 	test_power_cut();
 	test_abort(0);
