@@ -41,11 +41,12 @@ struct admin_cmd {
 	uint32_t result;
 };
 
-/* A ring's memory, named by its handle. */
+/* A ring's memory, named by its handle. @length: of one in the controller's memory, where it takes room. */
 struct ring {
 	struct ring *next;
 	uint32_t handle;
 	uint64_t dma;
+	size_t length;
 };
 
 /* A page that several registrations of memory end in. */
@@ -63,6 +64,8 @@ struct shared_page {
  * @failed: it has to be reset before anything else
  * @sq, @cq: admin queue, and @data for its commands, in one piece of memory from @admin on
  * @turn: of command identifiers, so that a completion that comes twice is not taken for another's
+ * @cmb: the controller's own memory, [@cmb_bytes], if submission queues may lie there; @cmb_dma for itself
+ * @cmb_works: since it was last enabled
  * @slots: I/O queues of each kind that there is room for
  * @sq_state, @cq_state: [slots + 1] SNVME_STATE_* by queue identifier; NONE is free
  * @map_lock: guards what follows it
@@ -74,6 +77,10 @@ struct own {
 	uint64_t admin_dma;
 	uint32_t page_shift;
 	uint64_t cap;
+	char *cmb;
+	uint64_t cmb_dma;
+	size_t cmb_bytes;
+	bool cmb_works;
 	uint32_t slots;
 	uint32_t *sq_state;
 	uint32_t *cq_state;
@@ -377,6 +384,10 @@ static int enable(struct own *own)
 	write32(own, SNV_REG_AQA, SNV_AQA_ASQS(ADMIN_ENTRIES - 1) | SNV_AQA_ACQS(ADMIN_ENTRIES - 1));
 	own->bus->ops->write(own->bus, SNV_REG_ASQ, own->admin_dma, 8);
 	own->bus->ops->write(own->bus, SNV_REG_ACQ, own->admin_dma + page, 8);
+	if (own->cmb) {
+		own->bus->ops->write(own->bus, SNV_REG_CMBMSC, own->cmb_dma | SNV_CMBMSC_CMSE | SNV_CMBMSC_CRE, 8);
+		own->cmb_works = !(read32(own, SNV_REG_CMBSTS) & SNV_CMBSTS_CBAI);
+	}
 	write32(own, SNV_REG_CC, SNV_CC_EN | css | ams | (own->page_shift - 12) << SNV_CC_MPS_SHIFT |
 		6U << SNV_CC_IOSQES_SHIFT | 4U << SNV_CC_IOCQES_SHIFT);
 	return wait_csts(own, SNV_CSTS_RDY, SNV_CSTS_RDY, cap_to_ns(own));
@@ -652,15 +663,22 @@ static int own_mem_unmap(struct snvme_ctrl *ctrl, struct snvme_mem *mem)
 	return 0;
 }
 
+/* own->map_lock is held. */
+static void ring_add(struct own *own, struct ring *ring)
+{
+	ring->handle = ++own->last_ring;
+	ring->next = own->rings;
+	own->rings = ring;
+}
+
 /* Its handle. */
-static uint32_t ring_add(struct own *own, struct ring *ring)
+static uint32_t ring_name(struct own *own, struct ring *ring)
 {
 	uint32_t handle;
 
 	pthread_mutex_lock(&own->map_lock);
-	handle = ring->handle = ++own->last_ring;
-	ring->next = own->rings;
-	own->rings = ring;
+	ring_add(own, ring);
+	handle = ring->handle;
 	pthread_mutex_unlock(&own->map_lock);
 	return handle;
 }
@@ -692,7 +710,7 @@ static int own_ring_alloc(struct snvme_ctrl *ctrl, size_t length, void **va, uin
 	ret = own->bus->ops->map(own->bus, *va, length, &ring->dma);
 	if (ret)
 		goto out_pages;
-	*handle = ring_add(own, ring);
+	*handle = ring_name(own, ring);
 	return 0;
 out_pages:
 	munmap(*va, length);
@@ -701,12 +719,49 @@ out_free:
 	return ret;
 }
 
+/* The first room in the controller's memory. */
+static int own_cmb_alloc(struct snvme_ctrl *ctrl, size_t length, void **va, uint32_t *handle)
+{
+	struct own *own = ctrl->priv;
+	struct ring *ring = calloc(1, sizeof(*ring)), *other;
+	size_t at = 0;
+
+	if (!ring || !own->cmb_works || length > own->cmb_bytes) {
+		free(ring);
+		return !ring ? -ENOMEM : own->cmb_works ? -ENOSPC : -EOPNOTSUPP;
+	}
+	pthread_mutex_lock(&own->map_lock);
+	do {
+		for (other = own->rings; other; other = other->next)
+			if (other->length && other->dma - own->cmb_dma < at + length &&
+			    at < other->dma - own->cmb_dma + other->length)
+				break;
+		if (other)
+			at = other->dma - own->cmb_dma + other->length;
+	} while (other && at <= own->cmb_bytes - length);
+	if (!other) {
+		ring->dma = own->cmb_dma + at;
+		ring->length = length;
+		ring_add(own, ring);
+	}
+	pthread_mutex_unlock(&own->map_lock);
+	if (other) {
+		free(ring);
+		return -ENOSPC;
+	}
+	*va = own->cmb + at;
+	*handle = ring->handle;
+	return 0;
+}
+
 static void own_ring_free(struct snvme_ctrl *ctrl, size_t length, void *va, uint32_t handle)
 {
 	struct own *own = ctrl->priv;
 
-	own->bus->ops->unmap(own->bus, va, length);
-	munmap(va, length);
+	if ((uintptr_t)va - (uintptr_t)own->cmb >= own->cmb_bytes) {
+		own->bus->ops->unmap(own->bus, va, length);
+		munmap(va, length);
+	}
 	ring_remove(own, handle);
 }
 
@@ -734,7 +789,7 @@ static int own_far_map(struct snvme_ctrl *ctrl, uint64_t va, int fd, size_t leng
 	*table = ring->dma;
 	map->page_shift = LINEAR_SHIFT;
 	map->pages = 1;
-	*handle = ring_add(own, ring);
+	*handle = ring_name(own, ring);
 	return 0;
 }
 
@@ -1087,6 +1142,7 @@ static const struct snvme_transport own_ops = {
 	.mem_unmap = own_mem_unmap,
 	.ring_alloc = own_ring_alloc,
 	.ring_free = own_ring_free,
+	.cmb_alloc = own_cmb_alloc,
 	.queue_create = own_queue_create,
 	.queue_destroy = own_queue_destroy,
 	.admin = own_admin,
@@ -1103,6 +1159,26 @@ static const struct snvme_transport own_ops = {
 	.far_unmap = own_far_unmap,
 	.far_doorbell = own_far_doorbell,
 };
+
+/* The controller's own memory, if it has any that submission queues may lie in, and we can get at it: Base 8.5. */
+static void find_cmb(struct own *own)
+{
+	uint32_t cmbloc, cmbsz, shift;
+
+	if (!SNV_CAP_CMBS(own->cap) || !own->bus->ops->cmb)
+		return;
+	own->bus->ops->write(own->bus, SNV_REG_CMBMSC, SNV_CMBMSC_CRE, 8);
+	cmbloc = read32(own, SNV_REG_CMBLOC);
+	cmbsz = read32(own, SNV_REG_CMBSZ);
+	shift = 12 + 4 * (cmbsz >> SNV_CMBSZ_SZU_SHIFT & 7);	/* 7 and more are reserved */
+	own->cmb_bytes = (size_t)(cmbsz >> SNV_CMBSZ_SZ_SHIFT) << shift;
+	if (cmbsz & SNV_CMBSZ_SQS && own->cmb_bytes)
+		own->cmb = own->bus->ops->cmb(own->bus, cmbloc & SNV_CMBLOC_BIR,
+					      (uint64_t)(cmbloc >> SNV_CMBLOC_OFST_SHIFT) << shift, own->cmb_bytes,
+					      &own->cmb_dma);
+	if (!own->cmb)
+		own->cmb_bytes = 0;
+}
 
 /* What a bring-up needs and a reset keeps. */
 static int prepare(struct own *own)
@@ -1129,6 +1205,7 @@ static int prepare(struct own *own)
 		return -ENOMEM;
 	own->sq = (struct snv_sqe *)own->admin;
 	own->data = own->admin + 2 * page;
+	find_cmb(own);
 	return own->bus->ops->map(own->bus, own->admin, 3 * page, &own->admin_dma);
 }
 
@@ -1153,6 +1230,7 @@ int snvme_own_open(struct snvme_ctrl *ctrl, struct snvme_bus *bus)
 		return ret;
 	}
 	snprintf(ctrl->fixed.name, sizeof(ctrl->fixed.name), "%s", bus->name);
+	ctrl->fixed.cmb_bytes = own->cmb_works ? own->cmb_bytes : 0;
 	ctrl->priv = own;
 	ctrl->ops = &own_ops;
 	return 0;

@@ -50,6 +50,8 @@ struct snvme_bus;
  * These may be NULL in any:
  *
  * @event_fd: see snvme_event_fd()
+ * @cmb_alloc: as @ring_alloc, but not zeroed and in the controller's own memory; -EOPNOTSUPP it has none for
+ *	submission queues, -ENOSPC too little of it. @ring_free undoes it
  * @far_map: make memory of a GPU, whole pages at unified address @va, or what the dma-buf @fd holds,
  *	reachable; fills map's table and what it counts, and a handle as ring_alloc's
  * @far_by_fd: @far_map takes a dma-buf
@@ -79,6 +81,7 @@ struct snvme_transport {
 	void (*trace_sqe)(struct snvme_ctrl *ctrl, uint16_t qid, uint16_t cid);
 	void (*awake)(struct snvme_ctrl *ctrl, int change);
 	int (*event_fd)(const struct snvme_ctrl *ctrl);
+	int (*cmb_alloc)(struct snvme_ctrl *ctrl, size_t length, void **va, uint32_t *handle);
 	int (*far_map)(struct snvme_ctrl *ctrl, uint64_t va, int fd, size_t length, uint64_t *table,
 		       struct snv_dma_map *map, uint32_t *handle);
 	bool far_by_fd;
@@ -97,6 +100,8 @@ struct snvme_transport {
  * @trace_sqe: as in struct snvme_transport; NULL where the bus has no tracing
  * @awake: likewise; may be NULL
  * @map_far, @unmap_far: as @map and @unmap, for memory of a GPU; may be NULL
+ * @cmb: the controller's own memory, @length bytes at @offset of BAR @bir; *@dma is where it lies for the
+ *	controller, once that is told so. NULL: not to be had. Called once; may be NULL
  * @close: the last call; the controller reaches no memory afterwards
  */
 struct snvme_bus_ops {
@@ -111,6 +116,7 @@ struct snvme_bus_ops {
 	void (*awake)(struct snvme_bus *bus, int change);
 	int (*map_far)(struct snvme_bus *bus, void *va, size_t length, uint64_t *dma);
 	void (*unmap_far)(struct snvme_bus *bus, void *va, size_t length);
+	void *(*cmb)(struct snvme_bus *bus, uint32_t bir, uint64_t offset, size_t length, uint64_t *dma);
 	void (*close)(struct snvme_bus *bus);
 };
 
@@ -230,14 +236,16 @@ struct snvme_cq {
 /**
  * struct snvme_cid - a command identifier
  * @user: of its command
+ * @next: of those that are free
  * @wire: in flight: what the controller knows it by: its index, and above that a count of its uses,
  *	so that a completion that comes twice is not taken for that of the next use. Free:
  *	SNVME_CID_FREE or more, and in the low 16 bits what it will be
  */
 struct snvme_cid {
 	uint64_t user;
+	struct snvme_cid *next;
 	uint32_t wire;
-};
+} __attribute__((aligned(32)));		/* so that an index is one by a shift */
 
 static inline bool snvme_cid_busy(const struct snvme_cid *cid)
 {
@@ -248,7 +256,7 @@ static inline bool snvme_cid_busy(const struct snvme_cid *cid)
  * struct snvme_queue - a submission queue and where it reports to
  * @ring: the entries
  * @entries: of them: depth + 1
- * @tail: next to fill. There is one thread, and a slot is free whenever an identifier is, so that
+ * @tail: next to fill. There is one thread at a time, and a slot is free whenever an identifier is, so that
  *	this is all there is to know: the head that completions carry is not needed
  * @state: its state word
  * @db: the tail doorbell
@@ -259,11 +267,13 @@ static inline bool snvme_cid_busy(const struct snvme_cid *cid)
  * @cid: [cid_mask + 1], of which only the first @depth are ever in flight
  * @cid_mask: a power of two, less 1
  * @list: [depth]: a PRP list page for each command identifier
- * @free: [depth]: from [inflight] on, the free identifiers
+ * @cid_step: from the use of an identifier to its next one, which is free
+ * @free: first free identifier
  * @inflight: identifiers in use
  * @depth: of them
  * @qid: NVMe identifier
  * @class: SNVME_QUEUE_*
+ * @in_cmb: the ring lies in the controller's memory
  * @next: in ctrl->queues
  * @next_on_cq: in cq->queues
  * @owns_cq: the completion queue is its own
@@ -287,12 +297,14 @@ struct snvme_queue {
 	struct snvme_ctrl *ctrl;
 	struct snvme_cid *cid;
 	uint32_t cid_mask;
+	uint32_t cid_step;
 	struct snv_prp_list *list;
-	struct snvme_cid **free;
+	struct snvme_cid *free;
 	uint32_t inflight;
 	uint32_t depth;
 	uint32_t qid;
 	uint32_t class;
+	bool in_cmb;
 	struct snvme_queue *next;
 	struct snvme_queue *next_on_cq;
 	bool owns_cq;

@@ -22,14 +22,21 @@
 #define NO_QUEUE		0	/* SQID of the admin queue: never one of ours */
 
 /*
- * A shared completion queue's lock guards its ring and, of all queues that report there, what their threads
- * change: tail, free, inflight, cid. Not in order of arrival: those who find a full queue and come again at
- * once would keep out whoever is to empty it.
+ * A shared completion queue's lock guards its ring, @dead and @queues and, of all queues that report there, what
+ * their threads change: tail, free, inflight, cid. Inside ctrl->lock; nothing is waited for under it. Not in order
+ * of arrival: those who find a full queue and come again at once would keep out whoever is to empty it.
  */
 static void cq_lock(struct snvme_cq *cq)
 {
-	for (uint32_t spins = 0; pthread_spin_trylock(&cq->lock); spins++)
-		snv_thread_relax(spins);
+	if (cq->shared)
+		for (uint32_t spins = 0; pthread_spin_trylock(&cq->lock); spins++)
+			snv_thread_relax(spins);
+}
+
+static void cq_unlock(struct snvme_cq *cq)
+{
+	if (cq->shared)
+		pthread_spin_unlock(&cq->lock);
 }
 
 static size_t round_up(size_t length, size_t unit)
@@ -129,8 +136,11 @@ static int sq_start(struct snvme_queue *q)
 		.type = SNVME_QUEUE_SQ, .entries = q->depth + 1, .mem = q->ring_mem, .cq = q->cq->handle,
 		.flags = q->class,
 	};
-	int ret = ctrl->ops->queue_create(ctrl, &arg, &q->db, &q->state);
+	int ret;
 
+	/* For fill(); a reset leaves who knows what in the controller's memory. */
+	memset(q->ring, 0, q->ring_bytes);
+	ret = ctrl->ops->queue_create(ctrl, &arg, &q->db, &q->state);
 	/* The completion queue that it reports to died in a reset. */
 	if (ret)
 		return ret == -ESTALE ? -ECONNRESET : ret;
@@ -152,7 +162,12 @@ static int sq_create(struct snvme_queue *q)
 	int ret;
 
 	q->ring_bytes = round_up((q->depth + 1) * sizeof(struct snv_sqe), ctrl->fixed.page_size);
-	ret = ctrl->ops->ring_alloc(ctrl, q->ring_bytes, &ring, &q->ring_mem);
+	if (!q->in_cmb)
+		ret = ctrl->ops->ring_alloc(ctrl, q->ring_bytes, &ring, &q->ring_mem);
+	else if (ctrl->ops->cmb_alloc)
+		ret = ctrl->ops->cmb_alloc(ctrl, q->ring_bytes, &ring, &q->ring_mem);
+	else
+		ret = -EOPNOTSUPP;
 	if (ret)
 		return ret;
 	q->ring = ring;
@@ -167,9 +182,10 @@ static void cids_free(struct snvme_queue *q)
 {
 	for (uint32_t i = 0; i < q->depth; i++) {
 		if (snvme_cid_busy(&q->cid[i]))
-			q->cid[i].wire += q->cid_mask + 1 + SNVME_CID_FREE;
-		q->free[i] = &q->cid[i];
+			q->cid[i].wire += q->cid_step;
+		q->cid[i].next = i + 1 < q->depth ? &q->cid[i + 1] : NULL;
 	}
+	q->free = q->cid;
 	q->inflight = 0;
 }
 
@@ -181,10 +197,10 @@ static int cids_create(struct snvme_queue *q)
 
 	while (q->cid_mask < q->depth - 1)
 		q->cid_mask = 2 * q->cid_mask + 1;
-	q->cid = calloc(q->cid_mask + 1, sizeof(*q->cid));
-	q->free = calloc(q->depth, sizeof(*q->free));
+	q->cid_step = q->cid_mask + 1 + SNVME_CID_FREE;
+	q->cid = aligned_alloc(sizeof(*q->cid), (q->cid_mask + 1) * sizeof(*q->cid));
 	q->list = calloc(q->depth, sizeof(*q->list));
-	if (!q->cid || !q->free || !q->list)
+	if (!q->cid || !q->list)
 		return -ENOMEM;
 	ret = snvme_mem_alloc(q->ctrl, q->depth * page, &q->lists);
 	if (ret)
@@ -214,8 +230,9 @@ static int queue_link(struct snvme_queue *q, const struct snvme_queue_opts *opts
 			return -EINVAL;
 		if (q->cq->room < q->depth)
 			return -EINVAL;
-		if (q->cq->dead)
-			return q->cq->dead;
+		ret = SNV_LOAD_RELAXED(&q->cq->dead);
+		if (ret)
+			return ret;
 	} else {
 		if (entries < q->depth + 1 || entries > ctrl->fixed.max_entries)
 			return -EINVAL;
@@ -235,8 +252,10 @@ static int queue_link(struct snvme_queue *q, const struct snvme_queue_opts *opts
 		return ret;
 	}
 	q->cq->room -= q->depth;
+	cq_lock(q->cq);
 	q->next_on_cq = q->cq->queues;
 	q->cq->queues = q;
+	cq_unlock(q->cq);
 	q->next = ctrl->queues;
 	ctrl->queues = q;
 	return 0;
@@ -251,7 +270,7 @@ SNVME_API int snvme_queue_create(struct snvme_ctrl *ctrl, const struct snvme_que
 
 	if (!opts)
 		opts = &defaults;
-	if (opts->size != sizeof(*opts) || opts->flags & ~(SNVME_QUEUE_CLASS | SNVME_QUEUE_SHARED) ||
+	if (opts->size != sizeof(*opts) || opts->flags & ~(SNVME_QUEUE_CLASS | SNVME_QUEUE_SHARED | SNVME_QUEUE_CMB) ||
 	    (opts->share_cq && (opts->cq_entries || opts->share_cq->ctrl != ctrl)))
 		return -EINVAL;
 	q = calloc(1, sizeof(*q));
@@ -259,6 +278,7 @@ SNVME_API int snvme_queue_create(struct snvme_ctrl *ctrl, const struct snvme_que
 		return -ENOMEM;
 	q->ctrl = ctrl;
 	q->class = opts->flags & SNVME_QUEUE_CLASS;
+	q->in_cmb = opts->flags & SNVME_QUEUE_CMB;
 	q->depth = opts->depth ? opts->depth : DEFAULT_DEPTH;
 	if (!opts->depth && q->depth > ctrl->fixed.max_entries - 1)
 		q->depth = ctrl->fixed.max_entries - 1;
@@ -271,7 +291,6 @@ SNVME_API int snvme_queue_create(struct snvme_ctrl *ctrl, const struct snvme_que
 	if (ret) {
 		snvme_mem_release(q->lists);
 		free(q->list);
-		free(q->free);
 		free(q->cid);
 		free(q);
 		return ret;
@@ -323,11 +342,13 @@ SNVME_API int snvme_queue_destroy(struct snvme_queue *q)
 	/* A completion queue that nobody reports to is written no more: its end is the kernel's. */
 	if (q->owns_cq)
 		forget(ctrl, &q->cq->handle);
-	else
+	cq_lock(q->cq);
+	if (!q->owns_cq)
 		cq_forget(q->cq, q->qid);
 	for (at = &q->cq->queues; *at != q; at = &(*at)->next_on_cq)
 		;
 	*at = q->next_on_cq;
+	cq_unlock(q->cq);
 	q->cq->room += q->depth;
 	for (at = &ctrl->queues; *at != q; at = &(*at)->next)
 		;
@@ -388,7 +409,6 @@ void snvme_queue_free(struct snvme_queue *q)
 	if (q->owns_cq)
 		cq_free(q->ctrl, q->cq);
 	free(q->list);
-	free(q->free);
 	free(q->cid);
 	free(q);
 }
@@ -428,9 +448,10 @@ static inline bool describe(const struct snvme_queue *q, const struct snvme_cid 
 			    const struct snvme_io *io, uint64_t page, struct snv_sqe *sqe)
 {
 	const struct snvme_mem *mem = io->mem;
-	uint64_t at = mem->head + io->offset, in = at & mem->page_mask;
+	uint64_t at = mem->head + io->offset, in = at & mem->page_mask, last = io->length - 1;
 
-	if (io->offset >= mem->sure || in + io->length - 1 > page)
+	/* The sum of two may wrap; if either has more bits than the page, so has the other term. */
+	if (io->offset >= mem->sure || ((in + last) | last) > page)
 		return describe_any(q, cid, io, sqe);
 	sqe->prp1 = snv_le64(mem->map.addr[at >> mem->map.page_shift] + in);
 	sqe->prp2 = snv_le64(0);
@@ -489,17 +510,15 @@ static __attribute__((noinline)) uint32_t fill_all(struct snvme_queue *q, const 
 	static const struct snvme_mem none;
 	const struct snvme_mem *known = &none;
 	const uint64_t size = q->ctrl->fixed.page_size, page = (size < MOST_BLOCKS ? size : MOST_BLOCKS) - 1;
-	struct snvme_cid **first = q->free + q->inflight, **free = first;
-	uint32_t slot = q->tail, row;
+	struct snvme_cid *cid = q->free;
+	uint32_t slot = q->tail, row, done = 0;
 
 	/* To the end of the ring, then from its beginning on. */
 	for (; n; n -= row, slot = 0) {
 		struct snv_sqe *sqe = q->ring + slot, *end;
 
 		row = n < q->entries - slot ? n : q->entries - slot;
-		for (end = sqe + row; sqe < end; sqe++, io++, free++) {
-			struct snvme_cid *cid = *free;
-
+		for (end = sqe + row; sqe < end; sqe++, io++, cid = cid->next) {
 			if (!fill(q, cid, io, page, &known, sqe)) {
 				n = row;
 				break;
@@ -508,8 +527,11 @@ static __attribute__((noinline)) uint32_t fill_all(struct snvme_queue *q, const 
 			sqe->cid = snv_le16((__u16)cid->wire);
 			cid->user = io->user;
 		}
+		done += row - (uint32_t)(end - sqe);
 	}
-	return (uint32_t)(free - first);
+	q->free = cid;
+	q->inflight += done;
+	return done;
 }
 
 static int submit_ios(struct snvme_queue *q, const struct snvme_io *io, unsigned int n)
@@ -528,7 +550,6 @@ static int submit_ios(struct snvme_queue *q, const struct snvme_io *io, unsigned
 		return n ? -EINVAL : ret;
 	if (__builtin_expect(SNV_LOAD_RELAXED(q->tracing), 0))
 		trace_sqes(q, done);
-	q->inflight += done;
 	q->tail = old + done < q->entries ? old + done : old + done - q->entries;
 	snv_db_ring(&q->db, q->entries, old, q->tail);
 	if (snvme_sleeps(q->asleep))
@@ -540,11 +561,9 @@ SNVME_API int snvme_submit(struct snvme_queue *q, const struct snvme_io *io, uns
 {
 	int ret;
 
-	if (!q->cq->shared)
-		return submit_ios(q, io, n);
 	cq_lock(q->cq);
 	ret = submit_ios(q, io, n);
-	pthread_spin_unlock(&q->cq->lock);
+	cq_unlock(q->cq);
 	return ret;
 }
 
@@ -563,28 +582,34 @@ SNVME_API int snvme_abort(struct snvme_queue *q, uint64_t user)
 
 	if (!q->ctrl->ops->abort)
 		return -EOPNOTSUPP;
-	if (q->cq->shared)
-		cq_lock(q->cq);
+	cq_lock(q->cq);
 	for (id = 0; id < q->depth; id++)
 		if (snvme_cid_busy(&q->cid[id]) && q->cid[id].user == user)
 			wire = q->cid[id].wire;
-	if (q->cq->shared)
-		pthread_spin_unlock(&q->cq->lock);
-	/* Should it end meanwhile: the next use of its identifier has another count. */
+	cq_unlock(q->cq);
+	/* Should it end meanwhile: the next use of its identifier has another count, where there is room for one. */
 	return wire < SNVME_CID_FREE ? q->ctrl->ops->abort(q->ctrl, (uint16_t)q->qid, (uint16_t)wire) : -ENOENT;
+}
+
+/* Of @q, @n identifiers more are free; @free is the first of all. */
+static inline void give_back(struct snvme_queue *q, struct snvme_cid *free, uint32_t n)
+{
+	q->free = free;
+	q->inflight -= n;
 }
 
 /*
  * Reap up to @max, without looking further. -EPROTO, or how many. What few completions need is kept out of
  * the loop: most are of the queue that the one before was of.
  */
-static inline int reap(struct snvme_cq *cq, struct snvme_completion *out, unsigned int max)
+static __attribute__((noinline)) int reap(struct snvme_cq *cq, struct snvme_completion *out, unsigned int max)
 {
 	struct snvme_completion *first = out;
 	uint32_t head = cq->ring.head, entries = cq->ring.entries;
 	uint32_t old = cq->ring.phase ? 0 : SNV_CQE_DW3_P;	/* the phase tag of an entry seen before */
 	struct snvme_queue *from = cq->queues;
-	struct snvme_cid **free = from->free + from->inflight;
+	struct snvme_cid *free = from->free;
+	struct snvme_completion *since = out;	/* the first that is of @from */
 	bool wrong = false, wrap;
 
 	do {
@@ -607,9 +632,10 @@ static inline int reap(struct snvme_cq *cq, struct snvme_completion *out, unsign
 					wrong = true;
 					break;
 				}
-				from->inflight = (uint32_t)(free - from->free);
+				give_back(from, free, (uint32_t)(out - since));
 				from = q;
-				free = from->free + from->inflight;
+				free = from->free;
+				since = out;
 			}
 			cid = &from->cid[wire & from->cid_mask];
 			if (cid->wire != wire) {
@@ -621,8 +647,9 @@ static inline int reap(struct snvme_cq *cq, struct snvme_completion *out, unsign
 			out->status = (int)(dw3 >> SNV_CQE_DW3_STATUS_SHIFT & SNV_STATUS_CODE);
 			out->result = snv_le32_get(cqe->dw0);
 			out++;
-			cid->wire = wire + from->cid_mask + 1 + SNVME_CID_FREE;
-			*--free = cid;
+			cid->wire = wire + from->cid_step;
+			cid->next = free;
+			free = cid;
 		}
 		max -= row;
 		head = (uint32_t)(cqe - cq->ring.ring);
@@ -635,7 +662,7 @@ static inline int reap(struct snvme_cq *cq, struct snvme_completion *out, unsign
 	/* What came before it stands; the next call meets it again. */
 	if (wrong && out == first)
 		return -EPROTO;
-	from->inflight = (uint32_t)(free - from->free);
+	give_back(from, free, (uint32_t)(out - since));
 	cq->ring.head = head;
 	cq->ring.phase = !old;
 	snv_cq_release(&cq->ring);
@@ -650,64 +677,70 @@ static inline bool any(const struct snvme_cq *cq)
 	return snv_cq_peek(&cq->ring, &dw3);
 }
 
-static int poll_queue(struct snvme_queue *q, struct snvme_completion *out, unsigned int max)
+/* Reap what there is. @last: if there is nothing, that counts, should the queue be dead. */
+static __attribute__((always_inline)) inline int look(struct snvme_queue *q, struct snvme_completion *out,
+						      unsigned int max, bool last)
 {
-	const struct snvme_ctrl *ctrl = q->ctrl;
 	struct snvme_cq *cq = q->cq;
 	int n;
 
-	if (cq->dead)
-		return cq->dead;
-	if (!max)
+	/* Somebody else looks, or submits: whoever looks next finds what there is. */
+	if (cq->shared && pthread_spin_trylock(&cq->lock))
 		return 0;
-	if (!any(cq) && !(ctrl->ops->idle && ctrl->ops->idle(q->ctrl) && any(cq))) {
-		cq->dead = dead(cq->ring.state);
-		return cq->dead;
+	n = cq->dead;
+	/* What nobody owns any more is not counted. */
+	while (!n && max && any(cq))
+		n = reap(cq, out, max);
+	if (!n && max && last) {
+		n = dead(cq->ring.state);
+		SNV_STORE_RELAXED(&cq->dead, n);
 	}
-	n = reap(cq, out, max);
-	if (snvme_sleeps(cq->asleep))
-		ctrl->ops->wake(q->ctrl, cq->qid);
+	cq_unlock(cq);
+	if (n > 0 && snvme_sleeps(cq->asleep))
+		q->ctrl->ops->wake(q->ctrl, cq->qid);
 	return n;
 }
 
 SNVME_API int snvme_poll(struct snvme_queue *q, struct snvme_completion *out, unsigned int max)
 {
-	int n;
+	bool (*idle)(struct snvme_ctrl *ctrl) = q->ctrl->ops->idle;
+	int n = look(q, out, max, !idle);
 
-	if (!q->cq->shared)
-		return poll_queue(q, out, max);
-	/* Somebody else looks, or submits: whoever looks next finds what there is. */
-	if (pthread_spin_trylock(&q->cq->lock))
-		return 0;
-	n = poll_queue(q, out, max);
-	pthread_spin_unlock(&q->cq->lock);
-	return n;
+	if (n || !idle || !max)
+		return n;
+	/* Without the lock: it may find that the controller has failed, and reset it. */
+	idle(q->ctrl);
+	return look(q, out, max, true);
 }
 
-/* A wait: turns without anything to reap, and when it is known to have begun. */
+/* A wait: looks in vain, at how many the clock is looked at next, and when it is known to have begun. */
 struct wait {
-	uint32_t spins;
+	uint32_t looks;
+	uint32_t clock_at;
 	uint64_t start;
 };
 
 /*
  * Pass the time until the next turn: at first as short as can be, then letting others have this processor,
  * who may have to complete the command; who has waited for long sleeps for a fraction of what he has waited,
- * so that it delays nobody by much and a command that hangs does not keep a processor busy. False: the time
- * is up.
+ * so that it delays nobody by much and a command that hangs does not keep a processor busy. @looks: of this
+ * turn. False: the time is up.
  */
-static bool wait_turn(struct wait *w, uint64_t timeout)
+static bool wait_turn(struct wait *w, uint32_t looks, uint64_t timeout)
 {
 	uint64_t waited;
 
 	/* The clock may cost a system call: not before some time has passed. */
-	if (++w->spins % SPINS_PER_CLOCK) {
+	w->looks += looks;
+	if (w->looks < w->clock_at) {
 		if (w->start)
-			snv_thread_relax(w->spins);
+			snv_thread_relax(w->looks / looks);
 		else
 			snv_cpu_relax();
 		return true;
 	}
+	w->looks = 0;
+	w->clock_at = SPINS_PER_CLOCK;
 	if (!w->start) {
 		w->start = snvme_now();
 		return true;
@@ -723,30 +756,23 @@ static bool wait_turn(struct wait *w, uint64_t timeout)
 		if (nap > NAP_MAX_NS)
 			nap = NAP_MAX_NS;
 		nanosleep(&(struct timespec){ 0, (long)nap }, NULL);
-		w->spins = SPINS_PER_CLOCK - SPINS_PER_NAP;
+		w->clock_at = SPINS_PER_NAP;
 	}
 	return true;
 }
 
-SNVME_API int snvme_wait(struct snvme_queue *q, struct snvme_completion *out, unsigned int max,
-			 int64_t timeout_ns)
+static __attribute__((always_inline)) inline int wait_any(struct snvme_queue *const *queues, uint32_t count,
+							   uint32_t *next, struct snvme_completion *out,
+							   unsigned int max, int64_t timeout_ns)
 {
-	unsigned int next = 0;
-
-	return snvme_wait_any(&q, 1, &next, out, max, timeout_ns);
-}
-
-SNVME_API int snvme_wait_any(struct snvme_queue *const *queues, unsigned int count, unsigned int *next,
-			     struct snvme_completion *out, unsigned int max, int64_t timeout_ns)
-{
+	struct wait w = { .clock_at = SPINS_PER_CLOCK };
 	uint64_t timeout;
-	struct wait w = { 0 };
 
 	if (!max || *next >= count)
 		return -EINVAL;
 	timeout = timeout_ns < 0 ? snvme_timeout(queues[0]->ctrl) : (uint64_t)timeout_ns;
 	do {
-		for (unsigned int i = 0; i < count; i++) {
+		for (uint32_t i = 0; i < count; i++) {
 			int n = snvme_poll(queues[*next], out, max);
 
 			if (n < 0)
@@ -755,6 +781,21 @@ SNVME_API int snvme_wait_any(struct snvme_queue *const *queues, unsigned int cou
 			if (n)
 				return n;
 		}
-	} while (timeout && wait_turn(&w, timeout));
+	} while (timeout && wait_turn(&w, count, timeout));
 	return -ETIMEDOUT;
+}
+
+SNVME_API int snvme_wait_any(struct snvme_queue *const *queues, unsigned int count, unsigned int *next,
+			     struct snvme_completion *out, unsigned int max, int64_t timeout_ns)
+{
+	return wait_any(queues, count, next, out, max, timeout_ns);
+}
+
+/* The same of one, which is most that it is called for: without what many need. */
+SNVME_API int snvme_wait(struct snvme_queue *q, struct snvme_completion *out, unsigned int max,
+			 int64_t timeout_ns)
+{
+	uint32_t next = 0;
+
+	return wait_any(&q, 1, &next, out, max, timeout_ns);
 }

@@ -44,6 +44,8 @@ struct mapping {
  * struct passthrough - such a controller
  * @config: offset of configuration space in @device
  * @bar_bytes: of @bar, BAR 0
+ * @cmb: the controller's own memory, or NULL
+ * @cmb_bytes: of it
  * @range: what the IOMMU translates, [@ranges] in ascending order, without what interrupts need
  * @lock: guards @mappings
  * @mappings: by address
@@ -56,6 +58,8 @@ struct passthrough {
 	off_t config;
 	char *bar;
 	size_t bar_bytes;
+	void *cmb;
+	size_t cmb_bytes;
 	struct vfio_iova_range *range;
 	uint32_t ranges;
 	pthread_mutex_t lock;
@@ -167,6 +171,39 @@ static void passthrough_unmap(struct snvme_bus *bus, void *va, size_t length)
 	free(m);
 }
 
+static int region(const struct passthrough *p, uint32_t index, struct vfio_region_info *info)
+{
+	*info = (struct vfio_region_info){ .argsz = sizeof(*info), .index = index };
+	return ioctl(p->device, VFIO_DEVICE_GET_REGION_INFO, info) ? -errno : 0;
+}
+
+/* At an address where no memory ever is: what the controller takes for its own does not go to the IOMMU. */
+static void *passthrough_cmb(struct snvme_bus *bus, uint32_t bir, uint64_t offset, size_t length, uint64_t *dma)
+{
+	struct passthrough *p = passthrough_of(bus);
+	struct mapping **at, *m = malloc(sizeof(*m));
+	struct vfio_region_info bar;
+	void *va = MAP_FAILED;
+
+	if (m && bir <= VFIO_PCI_BAR5_REGION_INDEX && !region(p, VFIO_PCI_BAR0_REGION_INDEX + bir, &bar) &&
+	    bar.flags & VFIO_REGION_INFO_FLAG_MMAP && offset <= bar.size && length <= bar.size - offset)
+		va = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, p->device, (off_t)(bar.offset + offset));
+	if (va == MAP_FAILED) {
+		free(m);
+		return NULL;
+	}
+	if (find_place(p, va, length, &at, dma)) {
+		munmap(va, length);
+		free(m);
+		return NULL;
+	}
+	*m = (struct mapping){ *at, va, *dma, length };
+	*at = m;
+	p->cmb = va;
+	p->cmb_bytes = length;
+	return va;
+}
+
 static void close_fd(int fd)
 {
 	if (fd >= 0)
@@ -181,6 +218,8 @@ static void passthrough_close(struct snvme_bus *bus)
 
 	if (p->bar)
 		munmap(p->bar, p->bar_bytes);
+	if (p->cmb)
+		munmap(p->cmb, p->cmb_bytes);
 	close_fd(p->device);
 	close_fd(p->group);
 	close_fd(p->container);
@@ -198,6 +237,7 @@ static const struct snvme_bus_ops passthrough_ops = {
 	.write = passthrough_write,
 	.map = passthrough_map,
 	.unmap = passthrough_unmap,
+	.cmb = passthrough_cmb,
 	.close = passthrough_close,
 };
 
@@ -274,12 +314,6 @@ static int learn_ranges(struct passthrough *p)
 out:
 	free(info);
 	return ret;
-}
-
-static int region(const struct passthrough *p, uint32_t index, struct vfio_region_info *info)
-{
-	*info = (struct vfio_region_info){ .argsz = sizeof(*info), .index = index };
-	return ioctl(p->device, VFIO_DEVICE_GET_REGION_INFO, info) ? -errno : 0;
 }
 
 static int config_access(const struct passthrough *p, bool write, off_t offset, void *data, size_t size)

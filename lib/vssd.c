@@ -79,6 +79,14 @@ static void vssd_unmap_far(struct snvme_bus *bus, void *va, size_t length)
 	vssd_home_unmap_device(home_of(bus), va, length);
 }
 
+static void *vssd_cmb(struct snvme_bus *bus, uint32_t bir, uint64_t offset, size_t length, uint64_t *dma)
+{
+	void *va = vssd_home_cmb(home_of(bus));
+
+	*dma = (uintptr_t)va;
+	return va;
+}
+
 static void vssd_close(struct snvme_bus *bus)
 {
 	vssd_home_close(home_of(bus));
@@ -97,6 +105,7 @@ static const struct snvme_bus_ops vssd_bus_ops = {
 	.awake = vssd_awake,
 	.map_far = vssd_map_far,
 	.unmap_far = vssd_unmap_far,
+	.cmb = vssd_cmb,
 	.close = vssd_close,
 };
 

@@ -26,6 +26,7 @@ static const char help[] =
 	"  --iodepth=N           commands in flight in each job (default 1)\n"
 	"  --numjobs=N           threads, each with a queue and its part of the region (default 1)\n"
 	"  --class=urgent|high|medium|low  of the queues, where the controller has classes\n"
+	"  --cmb                 rings in the controller's own memory, where it has some\n"
 	"  --offset=B, --size=B  the region (default: all)\n"
 	"  --runtime=S           seconds to run, going round the region; without it, once through\n"
 	"  --verify=none|lba     write blocks that tell their LBA and generation; check those read,\n"
@@ -61,6 +62,7 @@ struct bench {
 	uint32_t iodepth;
 	uint32_t numjobs;
 	uint32_t class;
+	uint32_t cmb;		/* SNVME_QUEUE_CMB or 0 */
 	uint64_t runtime;		/* ns; UINT64_MAX: once through the region */
 	enum verify_mode verify;
 	uint32_t run;			/* marks blocks written by this run */
@@ -453,7 +455,7 @@ static void job_open(struct bench *bench, struct job *job, uint32_t number)
 	job->left = bench->runtime == UINT64_MAX ? job->slots : UINT64_MAX;
 	job->random = ((uint64_t)bench->run << 32 | number) * 0x9e3779b97f4a7c15ULL | 1;
 	job->piece = bench->piece;
-	job->queue = disk_queue(&bench->target.disk, bench->iodepth, bench->class);
+	job->queue = disk_queue(&bench->target.disk, bench->iodepth, bench->class | bench->cmb);
 	ret = snvme_mem_alloc(disk->ctrl, length, &job->mem);
 	if (ret)
 		die("%s: no memory for %" PRIu64 " bytes of data: %s", disk->info.name, length,
@@ -738,7 +740,7 @@ static uint32_t class_option(const char *text)
 
 int cmd_bench(int argc, char **argv)
 {
-	enum { RW = 256, MIX, BS, DEPTH, JOBS, CLASS, OFFSET, SIZE, RUNTIME, VERIFY, FILE_PATH, FORCE };
+	enum { RW = 256, MIX, BS, DEPTH, JOBS, CLASS, CMB, OFFSET, SIZE, RUNTIME, VERIFY, FILE_PATH, FORCE };
 	static const struct option options[] = {
 		{ "rw", required_argument, NULL, RW },
 		{ "rwmixread", required_argument, NULL, MIX },
@@ -746,6 +748,7 @@ int cmd_bench(int argc, char **argv)
 		{ "iodepth", required_argument, NULL, DEPTH },
 		{ "numjobs", required_argument, NULL, JOBS },
 		{ "class", required_argument, NULL, CLASS },
+		{ "cmb", no_argument, NULL, CMB },
 		{ "offset", required_argument, NULL, OFFSET },
 		{ "size", required_argument, NULL, SIZE },
 		{ "runtime", required_argument, NULL, RUNTIME },
@@ -786,6 +789,9 @@ int cmd_bench(int argc, char **argv)
 			break;
 		case CLASS:
 			bench.class = class_option(optarg);
+			break;
+		case CMB:
+			bench.cmb = SNVME_QUEUE_CMB;
 			break;
 		case OFFSET:
 			offset = size_option("offset", optarg);

@@ -27,11 +27,11 @@ static json_t *info_json(const struct snvme_ctrl_info *info)
 {
 	json_t *value, *queues;
 
-	value = json_pack("{s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "name",
+	value = json_pack("{s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "name",
 			  json_text(info->name), "pci", json_text(info->pci), "serial",
 			  json_text(info->serial), "model", json_text(info->model), "firmware",
 			  json_text(info->firmware), "nn", (json_int_t)info->nn, "max_transfer",
-			  (json_int_t)info->max_transfer, "max_entries",
+			  (json_int_t)info->max_transfer, "cmb_bytes", (json_int_t)info->cmb_bytes, "max_entries",
 			  (json_int_t)info->max_entries, "timeout_ms",
 			  (json_int_t)info->timeout_ms, "page_size", (json_int_t)info->page_size);
 	queues = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "granted_sq",
@@ -69,6 +69,8 @@ static void print_info(const struct snvme_ctrl_info *info)
 	       info->spare_cq);
 	printf("  largest ring          %u entries\n", info->max_entries);
 	printf("  largest transfer      %" PRIu64 " bytes\n", info->max_transfer);
+	if (info->cmb_bytes)
+		printf("  memory of its own     %" PRIu64 " bytes, for rings\n", info->cmb_bytes);
 	printf("  memory page           %u bytes\n", info->page_size);
 	printf("  reset takes at most   %u ms\n", info->timeout_ms);
 	printf("  doorbells             %s\n",

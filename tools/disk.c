@@ -210,19 +210,24 @@ static void __attribute__((noreturn)) die_no_spare(const struct snvme_ctrl_info 
 	    advice);
 }
 
-struct snvme_queue *disk_queue(struct disk *disk, uint32_t depth, uint32_t class)
+struct snvme_queue *disk_queue(struct disk *disk, uint32_t depth, uint32_t flags)
 {
-	struct snvme_queue_opts opts = { .size = sizeof(opts), .depth = depth, .flags = class };
+	struct snvme_queue_opts opts = { .size = sizeof(opts), .depth = depth, .flags = flags };
 	struct snvme_queue *queue;
 	int ret;
 
 	ret = snvme_queue_create(disk->ctrl, &opts, &queue);
+	if (ret == -ENOSPC && flags & SNVME_QUEUE_CMB && disk->info.spare_sq && disk->info.spare_cq)
+		die("%s: no room for another ring in the %" PRIu64 " bytes of its own memory", disk->info.name,
+		    disk->info.cmb_bytes);
+	if (ret == -EOPNOTSUPP && flags & SNVME_QUEUE_CMB && !disk->info.cmb_bytes)
+		die("%s has no memory of its own for rings (CMB), or a driver of the kernel's runs it", disk->info.name);
 	if (ret == -ENOSPC) {
 		/* Others may have come or gone since it was opened. */
 		snvme_get_info(disk->ctrl, &disk->info);
 		die_no_spare(&disk->info);
 	}
-	if (ret == -EOPNOTSUPP && class)
+	if (ret == -EOPNOTSUPP && flags & SNVME_QUEUE_CLASS)
 		die("%s has no classes of queues: weighted round robin takes a controller that has it, and that no driver of the kernel's runs",
 		    disk->info.name);
 	if (ret == -ENOMEM)

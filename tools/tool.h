@@ -170,7 +170,7 @@ struct snvme_ctrl *ctrl_open(const char *name);
 /* Why snvme_open() of @name failed. */
 const char *open_reason(const char *name, int ret, char *out, size_t size);
 void disk_open(struct disk *disk, const char *name);
-struct snvme_queue *disk_queue(struct disk *disk, uint32_t depth, uint32_t class);
+struct snvme_queue *disk_queue(struct disk *disk, uint32_t depth, uint32_t flags);
 void disk_start(struct disk *disk);
 void disk_close(struct disk *disk);
 

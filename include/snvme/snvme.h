@@ -9,7 +9,7 @@
  * made from; snvme_close() destroys what is left.
  *
  * Threads: a queue, and all queues that share its completion queue, are used by one thread at a
- * time. Different queues are independent. The other functions may be called from any thread.
+ * time, unless they are made for several (SNVME_QUEUE_SHARED). Different queues are independent. The other functions may be called from any thread.
  */
 #ifndef SNVME_H
 #define SNVME_H
@@ -36,6 +36,7 @@ struct snvme_queue;
  * @firmware: firmware revision, likewise
  * @nn: highest namespace identifier (Identify Controller NN)
  * @max_transfer: bytes in one command: MDTS, and what the library builds PRP lists for
+ * @cmb_bytes: of its own memory for rings: SNVME_QUEUE_CMB
  * @max_entries: entries of the largest ring, CAP.MQES + 1
  * @timeout_ms: CAP.TO: the worst-case time of a controller reset
  * @page_size: memory page size in force (CC.MPS), bytes
@@ -62,6 +63,7 @@ struct snvme_ctrl_info {
 	char firmware[9];
 	uint32_t nn;
 	uint64_t max_transfer;
+	uint64_t cmb_bytes;
 	uint32_t max_entries;
 	uint32_t timeout_ms;
 	uint32_t page_size;
@@ -318,17 +320,26 @@ int snvme_mem_release(struct snvme_mem *mem);
 /*
  * Likewise: several threads use the queue at once, and those that report to its completion queue, which all have the
  * flag: snvme_submit(), snvme_poll(), snvme_wait(), snvme_wait_any(), snvme_abort(). A completion goes to whoever reaps
- * it; its @user says whose it is. All else is for one thread while no other uses the queue, and snvme_read(),
- * snvme_write() and snvme_flush() are not for such a queue. Where there are queues enough, one for each thread is faster.
+ * it; its @user says whose it is, and who looks while another thread is at the queue may find nothing. All else is for
+ * one thread while no other uses the queue (others that report to the same completion queue may be in use, but for
+ * snvme_queue_renew()), and snvme_read(), snvme_write() and snvme_flush() are not for such a queue. Where there are queues
+ * enough, one for each thread needs no lock.
  */
 #define SNVME_QUEUE_SHARED	(1U << 2)
+
+/*
+ * Likewise: the ring of submission entries lies in the controller's own memory (Controller Memory Buffer, NVMe Base 2.0
+ * section 8.5), where the library runs the controller and that has some: it need not fetch them, but each store of ours
+ * crosses the bus. struct snvme_ctrl_info.cmb_bytes says how much there is.
+ */
+#define SNVME_QUEUE_CMB		(1U << 3)
 
 /**
  * struct snvme_queue_opts - how a queue is made
  * @size: sizeof(struct snvme_queue_opts)
  * @depth: commands in flight at most, 1 .. max_entries - 1; 0 for 127
  * @cq_entries: entries of the completion ring; 0 for what @depth needs. Say more to let others in
- * @flags: a class and SNVME_QUEUE_SHARED
+ * @flags: a class, SNVME_QUEUE_SHARED, SNVME_QUEUE_CMB
  * @share_cq: report to this queue's completion queue, or NULL for one of its own. Its ring must have
  *	room for the depths of all its queues
  */
@@ -346,9 +357,9 @@ struct snvme_queue_opts {
  * @opts: how, or NULL for a pair with the defaults
  * @queue: out
  *
- * Return: 0; -ENOSPC no spare queue; -EDQUOT the administrator's limit for each user; -EINVAL; -EAGAIN the controller is being reset; -ECONNRESET the
+ * Return: 0; -ENOSPC no spare queue, or no room in the controller's memory; -EDQUOT the administrator's limit for each user; -EINVAL; -EAGAIN the controller is being reset; -ECONNRESET the
  * completion queue to share died in a reset, or the controller failed and was reset; -ENOMEM; -EOPNOTSUPP
- * the controller has no classes, or the kernel's driver runs it; -EIO the controller refused; -ETIMEDOUT;
+ * the controller has no classes, or no memory for rings, or the kernel's driver runs it; -EIO the controller refused; -ETIMEDOUT;
  * -ENODEV.
  */
 int snvme_queue_create(struct snvme_ctrl *ctrl, const struct snvme_queue_opts *opts,
@@ -471,7 +482,7 @@ int snvme_poll(struct snvme_queue *queue, struct snvme_completion *out, unsigned
 
 /**
  * snvme_abort() - ask the controller to abort a command in flight
- * @queue: that it was submitted to; the caller is its thread
+ * @queue: that it was submitted to; the caller is its thread, or one of them
  * @user: from its struct snvme_io
  *
  * Return: 0 it was aborted: its completion comes as usual, most likely with status 007h; -ENOENT no

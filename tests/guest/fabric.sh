@@ -86,7 +86,7 @@ try "is read" same /mnt/three
 head -c 3002368 /dev/urandom >/tmp/new
 at=0
 put() {
-	tail -c +$((at + 1)) /tmp/new | head -c "$2" | snvme write "/dev/$disk" --offset="$1" --size="$2" --force
+	tail -c +$((at + 1)) /tmp/new | head -c "$2" | snvme write "/dev/$disk" --offset="$1" --size="$2" --force || return
 	at=$((at + $2))
 }
 try "a file is written in place" each_extent /mnt/one put

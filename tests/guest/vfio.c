@@ -50,9 +50,9 @@ static bool holds(const void *buf, size_t bytes, uint64_t seed)
 	return true;
 }
 
-static struct snvme_queue *queue(uint32_t depth)
+static struct snvme_queue *queue(uint32_t depth, uint32_t flags)
 {
-	struct snvme_queue_opts opts = { .size = sizeof(opts), .depth = depth };
+	struct snvme_queue_opts opts = { .size = sizeof(opts), .depth = depth, .flags = flags };
 	struct snvme_queue *q;
 	int ret = snvme_queue_create(ctrl, &opts, &q);
 
@@ -149,20 +149,23 @@ static void test_register(struct snvme_queue *q)
 }
 
 /* Commands in flight when the controller is reset are lost; the queue is made anew, and the disk holds either. */
-static void test_resets(struct snvme_queue *q)
+static void test_resets(struct snvme_queue *q, uint32_t resets)
 {
 	struct snvme_completion done[32];
 	struct snvme_ns_info ns;
 	struct snvme_mem *mem;
 	uint32_t failed = 0, wrong = 0;
 	struct snvme_ctrl_info info;
+	uint64_t epoch;
 	char *buf;
 
+	snvme_get_info(ctrl, &info);
+	epoch = info.epoch;
 	snvme_get_ns(ctrl, 0, &ns);
 	if (!is(snvme_mem_alloc(ctrl, 32 * BLOCK, &mem), 0, "memory"))
 		return;
 	buf = snvme_mem_addr(mem);
-	for (uint32_t turn = 1; turn <= RESETS; turn++) {
+	for (uint32_t turn = 1; turn <= resets; turn++) {
 		struct snvme_io io[31];
 		uint32_t n = 31;
 
@@ -185,10 +188,10 @@ static void test_resets(struct snvme_queue *q)
 		for (uint32_t i = 0; i < n; i++)
 			wrong += !holds(buf + i * BLOCK, BLOCK, turn * 100 + i);
 	}
-	is(failed, 0, "%d resets with 31 writes in flight", RESETS);
+	is(failed, 0, "%u resets with 31 writes in flight", resets);
 	is(wrong, 0, "all that was written after each");
 	is(snvme_get_info(ctrl, &info), 0, "info");
-	is(info.epoch, RESETS, "they were counted");
+	is(info.epoch, epoch + resets, "they were counted");
 	snvme_mem_release(mem);
 }
 
@@ -309,6 +312,28 @@ static void test_all_queues(void)
 	is(wrong, 0, "and they go");
 }
 
+/* A ring in the controller's own memory, which is a page larger than 255 of them. */
+static void test_cmb(void)
+{
+	struct snvme_queue_opts opts = { .size = sizeof(opts), .depth = 16000, .flags = SNVME_QUEUE_CMB };
+	struct snvme_queue *q, *none;
+	struct snvme_ctrl_info info;
+
+	snvme_get_info(ctrl, &info);
+	is(info.cmb_bytes, 1 << 20, "a controller with memory of its own");
+	q = queue(63, SNVME_QUEUE_CMB);
+	test_memory(q);
+	test_resets(q, 5);
+	opts.depth = info.max_entries - 1;
+	for (uint32_t n = 0; !snvme_queue_create(ctrl, &opts, &none); n++)
+		if (n > (1 << 20) / (64 * info.max_entries)) {
+			ok(false, "its memory is full at some time");
+			return;
+		}
+	is(snvme_queue_create(ctrl, &opts, &none), -ENOSPC, "until it is full");
+	is(snvme_flush(q, 0), 0, "the queue works");
+}
+
 int main(int argc, char **argv)
 {
 	struct snvme_queue *q;
@@ -320,14 +345,15 @@ int main(int argc, char **argv)
 		return done();
 	test_names(argv[1]);
 	test_info(argv[1]);
-	q = queue(31);
+	q = queue(31, 0);
 	test_memory(q);
 	test_register(q);
-	test_resets(q);
+	test_resets(q, RESETS);
 	test_fault(q);
 	test_stray(q);
 	test_fork(q);
 	test_all_queues();
+	test_cmb();
 	snvme_close(ctrl);
 	is(snvme_open(name, &ctrl), 0, "once more, after it was closed");
 	snvme_close(ctrl);

@@ -5,6 +5,7 @@
 # gives it back. Beside it the root disk stays with the kernel's driver, with user queues of its own.
 #
 # guest: --iommu
+# guest: --disk serial=test,cmb_size_mb=1
 # guest: --timeout 400
 # guest: --allow DMAR:.*fault
 set -u

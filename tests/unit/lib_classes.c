@@ -158,7 +158,7 @@ static void test_refused(void)
 	if (!is(snvme_open("vssd:ram,size=1M,wrr=0", &ctrl), 0, "an SSD that has none"))
 		return;
 	is(snvme_queue_create(ctrl, &opts, &queue), -EOPNOTSUPP, "a queue of a class");
-	opts.flags = SNVME_QUEUE_SHARED << 1;
+	opts.flags = SNVME_QUEUE_CMB << 1;
 	is(snvme_queue_create(ctrl, &opts, &queue), -EINVAL, "a flag that there is not");
 	opts.flags = SNVME_QUEUE_MEDIUM;
 	is(snvme_queue_create(ctrl, &opts, &queue), 0, "a queue like others");

@@ -44,6 +44,8 @@ static struct rig {
 	uint32_t gone_after;	/* so many stores to registers; 0: never */
 	char *admin;		/* what the library mapped first: rings and data of the admin queue */
 	uint8_t cntrltype;	/* what Identify is to say */
+	bool cmb_wrong;		/* the controller's memory is said to be where none can be */
+	bool cmb_hidden;	/* it is not to be had */
 	int awake;
 	bool closed;
 	uint32_t mapped;
@@ -112,6 +114,14 @@ static bool rig_pump(struct snvme_bus *bus)
 	return busy;
 }
 
+static void *rig_cmb(struct snvme_bus *bus, uint32_t bir, uint64_t offset, size_t length, uint64_t *dma)
+{
+	void *va = vssd_home_cmb(rig.home);
+
+	*dma = rig.cmb_wrong ? ~0xfffULL : (uintptr_t)va;
+	return rig.cmb_hidden ? NULL : va;
+}
+
 static void rig_awake(struct snvme_bus *bus, int change)
 {
 	rig.awake += change;
@@ -137,6 +147,7 @@ static const struct snvme_bus_ops rig_ops = {
 	.wake = rig_wake,
 	.pump = rig_pump,
 	.trace_sqe = rig_trace_sqe,
+	.cmb = rig_cmb,
 	.close = rig_close,
 };
 
@@ -799,6 +810,69 @@ static void test_changed_namespaces(void)
 	snvme_close(ctrl);
 }
 
+/* ---- its own memory ------------------------------------------------------------------------- */
+
+static int cmb_queue(struct snvme_ctrl *ctrl, uint32_t depth, struct snvme_queue **queue)
+{
+	struct snvme_queue_opts opts = { .size = sizeof(opts), .depth = depth, .flags = SNVME_QUEUE_CMB };
+
+	return snvme_queue_create(ctrl, &opts, queue);
+}
+
+/* Rings of 4, 4 and 8 KiB in 16. */
+static void test_cmb(void)
+{
+	static const uint32_t depths[] = { 63, 10, 127 };
+	struct snvme_queue *queue[3], *other;
+	struct snvme_ctrl *ctrl;
+	char *cmb;
+
+	ctrl = must_open("cmb=16k");
+	cmb = vssd_home_cmb(rig.home);
+	is(info_of(ctrl).cmb_bytes, 16384, "memory of its own");
+	for (int turn = 0; turn < 2; turn++) {
+		for (int i = 0; i < 3; i++)
+			is(cmb_queue(ctrl, depths[i], &queue[i]), 0, "a ring of %u in it", depths[i] + 1);
+		is(cmb_queue(ctrl, 1, &other), -ENOSPC, "that was all");
+		for (int i = 0; i < 3; i++) {
+			size_t at = (size_t)((char *)queue[i]->ring - cmb);
+
+			ok(at < 16384 && at + queue[i]->ring_bytes <= 16384, "ring %d lies in it", i);
+			is(round_trip(ctrl, queue[i], 3 * MIB / 2), 0, "data by it");
+		}
+		is(snvme_queue_destroy(queue[1]), 0, "the middle one goes");
+		is(cmb_queue(ctrl, 64, &other), -ENOSPC, "two pages do not fit there");
+		is(cmb_queue(ctrl, 20, &queue[1]), 0, "one does");
+		is(snvme_reset(ctrl), 0, "a reset");
+		memset(cmb, 0xff, 16384);
+		for (int i = 0; i < 3; i++) {
+			is(snvme_queue_renew(queue[i]), 0, "ring %d again, whatever lay there", i);
+			is(round_trip(ctrl, queue[i], 3 * MIB / 2), 0, "data by it");
+		}
+		for (int i = 0; i < 3; i++)
+			snvme_queue_destroy(queue[i]);
+	}
+	is(cmb_queue(ctrl, 1000, &other), -ENOSPC, "more than all of it");
+	refuse_in = 2;		/* the first is for PRP lists */
+	is(cmb_queue(ctrl, 1, &other), -ENOMEM, "no memory to note it");
+	refuse_in = 0;
+	snvme_close(ctrl);
+
+	ctrl = must_open("");
+	is(cmb_queue(ctrl, 1, &other), -EOPNOTSUPP, "one that has none");
+	snvme_close(ctrl);
+	for (int way = 0; way < 2; way++) {
+		rig_make("cmb=16k");
+		rig.cmb_wrong = way == 0;
+		rig.cmb_hidden = way == 1;
+		is(rig_open(&ctrl), 0, way ? "one whose memory is not to be had" : "one that cannot have it there");
+		is(info_of(ctrl).cmb_bytes, 0, "has none for us");
+		is(cmb_queue(ctrl, 1, &other), -EOPNOTSUPP, "no ring in it");
+		is(round_trip(ctrl, must_queue(ctrl, 4), MIB), 0, "all else is there");
+		snvme_close(ctrl);
+	}
+}
+
 /* ---- what is refused, and controllers that go ----------------------------------------------- */
 
 /* What needs memory or a mapping; @undo when it had all. */
@@ -1215,6 +1289,7 @@ int main(void)
 	test_events();
 	test_event_faults();
 	test_changed_namespaces();
+	test_cmb();
 	test_refused();
 	test_going();
 	test_io_faults();

@@ -196,6 +196,9 @@ static void test_malformed(void)
 	REFUSED("another controller's memory", io.mem = &foreign);
 	REFUSED("an offset outside the memory", io.offset = MIB + 4);
 	REFUSED("an offset that wraps", io.offset = UINT64_MAX - 3);
+	REFUSED("a length that wraps", io.offset = 1024; io.length = -512ULL; io.nlb = (uint32_t)(io.length / 512));
+	REFUSED("one that wraps to the next page", io.offset = 512; io.length = -256ULL; io.nlb = 8);
+	REFUSED("one that wraps, for one block", io.length = -1ULL; io.nlb = 1);
 	REFUSED("an end outside the memory", io.offset = MIB - 2048);
 	REFUSED("an unaligned offset", io.offset = 2);
 	REFUSED("an unaligned offset of several pages", io.offset = 2; io.nlb = 64;
@@ -473,7 +476,7 @@ static void test_options(void)
 		const char *text;
 	} bad[] = {
 		{ { .size = 1 }, "a size of another version" },
-		{ { .size = sizeof(struct snvme_queue_opts), .flags = SNVME_QUEUE_SHARED << 1 }, "a flag" },
+		{ { .size = sizeof(struct snvme_queue_opts), .flags = SNVME_QUEUE_CMB << 1 }, "a flag" },
 		{ { .size = sizeof(struct snvme_queue_opts), .depth = 1024 }, "a ring too large" },
 		{ { .size = sizeof(struct snvme_queue_opts), .depth = UINT32_MAX },
 		  "one far too large" },
@@ -482,12 +485,14 @@ static void test_options(void)
 		{ { .size = sizeof(struct snvme_queue_opts), .cq_entries = 1025 },
 		  "a completion queue too large" },
 	};
+	const struct snvme_queue_opts cmb = { .size = sizeof(cmb), .flags = SNVME_QUEUE_CMB };
 	struct snvme_ctrl *ctrl = fake_open(0);
 	struct snvme_queue *queue;
 	int n = 0;
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
 		is(snvme_queue_create(ctrl, &bad[i].opts, &queue), -EINVAL, "%s", bad[i].text);
+	is(snvme_queue_create(ctrl, &cmb, &queue), -EOPNOTSUPP, "nor in the memory of a controller that the kernel has");
 	is(fake.mapped, 0, "nothing is left of them");
 	is(snvme_queue_create(ctrl, NULL, &queue), 0, "the defaults");
 	is(snvme_queue_depth(queue), 127, "their depth");

@@ -6,7 +6,6 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <snvme/snvme.h>
 
@@ -55,14 +54,31 @@ struct worker {
 	struct snvme_mem *mem;
 	uint32_t index;
 	uint64_t reaped;
+	uint32_t looks;
+	uint32_t at_work;
 	uint64_t found_full;
 	int wrong;
 };
 
+/* By each of the calls that reap. */
 static int reap(struct worker *w)
 {
 	struct snvme_completion out[AT_ONCE];
-	int n = snvme_poll(w->queue, out, AT_ONCE);
+	unsigned int next = 0;
+	int n = 0;
+
+	switch (w->looks++ % 3) {
+	case 0:
+		n = snvme_poll(w->queue, out, AT_ONCE);
+		break;
+	case 1:
+		n = snvme_wait(w->queue, out, AT_ONCE, 1000);
+		break;
+	default:
+		n = snvme_wait_any(&w->queue, 1, &next, out, AT_ONCE, 0);
+	}
+	if (n == -ETIMEDOUT)
+		return 0;
 
 	for (int i = 0; i < n; i++) {
 		struct op *op = (struct op *)(uintptr_t)out[i].user;
@@ -108,6 +124,80 @@ static int carry_out(struct worker *w, uint8_t opcode, const uint64_t *block)
 			ret = op[i].status;
 	}
 	return ret;
+}
+
+static uint32_t stop;
+
+/* Reads, until it is told to stop, or the queue is dead. */
+static void *read_on(void *arg)
+{
+	struct worker *w = arg;
+	const uint64_t block[AT_ONCE] = { 0, 1, 2, 3 };
+
+	while (!SNV_LOAD_ACQUIRE(&stop) && !w->wrong) {
+		w->wrong = carry_out(w, SNVME_OP_READ, block);
+		SNV_STORE_RELEASE(&w->at_work, 1);
+	}
+	return NULL;
+}
+
+static void start(struct worker *worker, struct snvme_queue *queue, struct snvme_mem *mem)
+{
+	SNV_STORE_RELEASE(&stop, 0);
+	for (uint32_t i = 0; i < 2; i++) {
+		worker[i] = (struct worker){ .queue = queue, .mem = mem, .index = i };
+		pthread_create(&worker[i].thread, NULL, read_on, &worker[i]);
+	}
+	for (uint32_t i = 0, spins = 0; i < 2; i++)
+		while (!SNV_LOAD_ACQUIRE(&worker[i].at_work))
+			snv_thread_relax(spins++);
+}
+
+/* Queues come and go on a completion queue that others look at; the controller is reset under them. */
+static void test_beside(const char *name)
+{
+	static struct op op[200];
+	struct snvme_ctrl *ctrl = must_open(name);
+	struct snvme_queue_opts opts = { .size = sizeof(opts), .depth = 2, .flags = SNVME_QUEUE_SHARED };
+	struct snvme_queue *queue, *other;
+	struct worker worker[2];
+	struct snvme_mem *mem;
+	uint32_t failed = 0;
+
+	queue = must_queue(ctrl, (struct snvme_queue_opts){ .depth = 8, .cq_entries = 64,
+							    .flags = SNVME_QUEUE_SHARED });
+	snvme_mem_alloc(ctrl, (2 * AT_ONCE + 1) * BLOCK, &mem);
+	opts.share_cq = queue;
+	start(worker, queue, mem);
+	for (uint32_t i = 0; i < 200; i++) {
+		struct snvme_io io = { .opcode = SNVME_OP_READ, .nsid = 1, .nlb = 1, .length = BLOCK, .mem = mem,
+				       .offset = 2 * AT_ONCE * BLOCK, .user = (uintptr_t)&op[i] };
+
+		failed += snvme_queue_create(ctrl, &opts, &other) != 0;
+		failed += snvme_submit(other, &io, 1) != 1;
+		/* Every other one goes with its command, of which then nothing may come. */
+		for (uint32_t spins = 0; i % 2 && !SNV_LOAD_ACQUIRE(&op[i].ended); spins++)
+			snv_thread_relax(spins);
+		failed += snvme_abort(other, 1) != -ENOENT;
+		failed += snvme_queue_destroy(other) != 0;
+	}
+	SNV_STORE_RELEASE(&stop, 1);
+	for (int i = 0; i < 2; i++) {
+		pthread_join(worker[i].thread, NULL);
+		is(worker[i].wrong, 0, "thread %d read on", i);
+	}
+	is(failed, 0, "200 queues came and went beside them");
+	for (int turn = 0; turn < 20; turn++) {
+		failed += snvme_queue_renew(queue) != 0;
+		start(worker, queue, mem);
+		failed += snvme_reset(ctrl) != 0;
+		for (int i = 0; i < 2; i++) {
+			pthread_join(worker[i].thread, NULL);
+			failed += worker[i].wrong != -ECONNRESET;
+		}
+	}
+	is(failed, 0, "20 resets, of which both heard");
+	snvme_close(ctrl);
 }
 
 static void *work(void *arg)
@@ -283,6 +373,8 @@ int main(void)
 	test_shared("vssd:ram,size=1M,lba=4096", 5, 1);
 	test_shared("vssd:ram,size=1M,lba=4096,threads=2", 7, 2);
 	test_shared("vssd:ram,size=1M,lba=4096,threads=0", 3, 1);
+	test_beside("vssd:ram,size=1M,lba=4096");
+	test_beside("vssd:ram,size=1M,lba=4096,threads=0");
 	test_rules();
 	test_any();
 	test_patience();

@@ -99,6 +99,7 @@
 #define SNV_CMBLOC_CDPMLS	(1U << 5)
 #define SNV_CMBLOC_CDPCILS	(1U << 6)
 #define SNV_CMBLOC_CDMMMS	(1U << 7)
+#define SNV_CMBLOC_OFST_SHIFT	12		/* units of CMBSZ */
 #define SNV_CMBSZ_SQS		(1U << 0)
 #define SNV_CMBSZ_CQS		(1U << 1)
 #define SNV_CMBSZ_LISTS		(1U << 2)
