@@ -361,11 +361,16 @@ static void handle_events(struct own *own)
 static int disable(struct own *own)
 {
 	uint32_t cc = read32(own, SNV_REG_CC);
+	int ret;
 
 	if (cc == UINT32_MAX)
 		return -ENODEV;
 	write32(own, SNV_REG_CC, cc & ~(SNV_CC_EN | SNV_CC_SHN));
-	return wait_csts(own, SNV_CSTS_RDY, 0, cap_to_ns(own));
+	ret = wait_csts(own, SNV_CSTS_RDY, 0, cap_to_ns(own));
+	/* A reset keeps it, but who has the controller next may not know of it. */
+	if (!ret && own->cmb)
+		own->bus->ops->write(own->bus, SNV_REG_CMBMSC, 0, 8);
+	return ret;
 }
 
 static int enable(struct own *own)
@@ -386,7 +391,7 @@ static int enable(struct own *own)
 	own->bus->ops->write(own->bus, SNV_REG_ACQ, own->admin_dma + page, 8);
 	if (own->cmb) {
 		own->bus->ops->write(own->bus, SNV_REG_CMBMSC, own->cmb_dma | SNV_CMBMSC_CMSE | SNV_CMBMSC_CRE, 8);
-		own->cmb_works = !(read32(own, SNV_REG_CMBSTS) & SNV_CMBSTS_CBAI);
+		SNV_STORE_RELAXED(&own->cmb_works, !(read32(own, SNV_REG_CMBSTS) & SNV_CMBSTS_CBAI));
 	}
 	write32(own, SNV_REG_CC, SNV_CC_EN | css | ams | (own->page_shift - 12) << SNV_CC_MPS_SHIFT |
 		6U << SNV_CC_IOSQES_SHIFT | 4U << SNV_CC_IOCQES_SHIFT);
@@ -719,17 +724,20 @@ out_free:
 	return ret;
 }
 
-/* The first room in the controller's memory. */
+/* The first room in the controller's memory, from where a page of its begins on. */
 static int own_cmb_alloc(struct snvme_ctrl *ctrl, size_t length, void **va, uint32_t *handle)
 {
 	struct own *own = ctrl->priv;
-	struct ring *ring = calloc(1, sizeof(*ring)), *other;
-	size_t at = 0;
+	struct ring *ring, *other;
+	size_t at = -own->cmb_dma & (ctrl->fixed.page_size - 1);
 
-	if (!ring || !own->cmb_works || length > own->cmb_bytes) {
-		free(ring);
-		return !ring ? -ENOMEM : own->cmb_works ? -ENOSPC : -EOPNOTSUPP;
-	}
+	if (!SNV_LOAD_RELAXED(&own->cmb_works))
+		return -EOPNOTSUPP;
+	if (at > own->cmb_bytes || length > own->cmb_bytes - at)
+		return -ENOSPC;
+	ring = calloc(1, sizeof(*ring));
+	if (!ring)
+		return -ENOMEM;
 	pthread_mutex_lock(&own->map_lock);
 	do {
 		for (other = own->rings; other; other = other->next)
@@ -871,13 +879,14 @@ static int create(struct own *own, struct snvme_queue_create *arg)
 		.prp1 = snv_le64(ring_dma(own, arg->mem) + arg->mem_offset),
 	};
 	uint32_t cdw11 = cq ? SNV_CQ_CDW11_PC : SNV_SQ_CDW11_PC;
+	bool in_cmb = snv_le64_get(sqe.prp1) - own->cmb_dma < own->cmb_bytes;
 	int ret;
 
 	if (own->state != SNVME_STATE_LIVE)
 		return -ENODEV;
 	if (!cq && *queue_state(own, arg->cq) != SNVME_STATE_LIVE)
 		return -ESTALE;
-	if (arg->flags && !classes)
+	if ((arg->flags && !classes) || (in_cmb && !own->cmb_works))
 		return -EOPNOTSUPP;
 	while (qid <= most && state[qid] != SNVME_STATE_NONE)
 		qid++;
@@ -1174,7 +1183,7 @@ static void find_cmb(struct own *own)
 	own->cmb_bytes = (size_t)(cmbsz >> SNV_CMBSZ_SZ_SHIFT) << shift;
 	if (cmbsz & SNV_CMBSZ_SQS && own->cmb_bytes)
 		own->cmb = own->bus->ops->cmb(own->bus, cmbloc & SNV_CMBLOC_BIR,
-					      (uint64_t)(cmbloc >> SNV_CMBLOC_OFST_SHIFT) << shift, own->cmb_bytes,
+					      (uint64_t)(cmbloc >> SNV_CMBLOC_OFST_SHIFT) << shift, &own->cmb_bytes,
 					      &own->cmb_dma);
 	if (!own->cmb)
 		own->cmb_bytes = 0;

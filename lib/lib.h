@@ -100,8 +100,8 @@ struct snvme_transport {
  * @trace_sqe: as in struct snvme_transport; NULL where the bus has no tracing
  * @awake: likewise; may be NULL
  * @map_far, @unmap_far: as @map and @unmap, for memory of a GPU; may be NULL
- * @cmb: the controller's own memory, @length bytes at @offset of BAR @bir; *@dma is where it lies for the
- *	controller, once that is told so. NULL: not to be had. Called once; may be NULL
+ * @cmb: the controller's own memory, *@length bytes at @offset of BAR @bir, or what of it there is; *@dma is
+ *	where it lies for the controller, once that is told so. NULL: not to be had. Called once; may be NULL
  * @close: the last call; the controller reaches no memory afterwards
  */
 struct snvme_bus_ops {
@@ -116,7 +116,7 @@ struct snvme_bus_ops {
 	void (*awake)(struct snvme_bus *bus, int change);
 	int (*map_far)(struct snvme_bus *bus, void *va, size_t length, uint64_t *dma);
 	void (*unmap_far)(struct snvme_bus *bus, void *va, size_t length);
-	void *(*cmb)(struct snvme_bus *bus, uint32_t bir, uint64_t offset, size_t length, uint64_t *dma);
+	void *(*cmb)(struct snvme_bus *bus, uint32_t bir, uint64_t offset, size_t *length, uint64_t *dma);
 	void (*close)(struct snvme_bus *bus);
 };
 

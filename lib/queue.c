@@ -138,8 +138,12 @@ static int sq_start(struct snvme_queue *q)
 	};
 	int ret;
 
-	/* For fill(); a reset leaves who knows what in the controller's memory. */
-	memset(q->ring, 0, q->ring_bytes);
+	/*
+	 * For fill(); a reset leaves who knows what in the controller's memory, which is a device's: memset()
+	 * may use instructions that only ordinary memory takes.
+	 */
+	for (volatile uint64_t *word = (void *)q->ring; word < (uint64_t *)((char *)q->ring + q->ring_bytes); word++)
+		*word = 0;
 	ret = ctrl->ops->queue_create(ctrl, &arg, &q->db, &q->state);
 	/* The completion queue that it reports to died in a reset. */
 	if (ret)
@@ -682,17 +686,20 @@ static __attribute__((always_inline)) inline int look(struct snvme_queue *q, str
 						      unsigned int max, bool last)
 {
 	struct snvme_cq *cq = q->cq;
-	int n;
+	int n, why = 0;
 
 	/* Somebody else looks, or submits: whoever looks next finds what there is. */
 	if (cq->shared && pthread_spin_trylock(&cq->lock))
 		return 0;
 	n = cq->dead;
+	/* Before the ring is looked at: what the controller wrote, it wrote before the queue was dead. */
+	if (!n && max && last)
+		why = dead(cq->ring.state);
 	/* What nobody owns any more is not counted. */
 	while (!n && max && any(cq))
 		n = reap(cq, out, max);
-	if (!n && max && last) {
-		n = dead(cq->ring.state);
+	if (!n && why) {
+		n = why;
 		SNV_STORE_RELAXED(&cq->dead, n);
 	}
 	cq_unlock(cq);
@@ -713,8 +720,9 @@ SNVME_API int snvme_poll(struct snvme_queue *q, struct snvme_completion *out, un
 	return look(q, out, max, true);
 }
 
-/* A wait: looks in vain, at how many the clock is looked at next, and when it is known to have begun. */
+/* A wait: turns, looks in vain, at how many the clock is looked at next, and when it is known to have begun. */
 struct wait {
+	uint32_t turns;
 	uint32_t looks;
 	uint32_t clock_at;
 	uint64_t start;
@@ -734,7 +742,7 @@ static bool wait_turn(struct wait *w, uint32_t looks, uint64_t timeout)
 	w->looks += looks;
 	if (w->looks < w->clock_at) {
 		if (w->start)
-			snv_thread_relax(w->looks / looks);
+			snv_thread_relax(w->turns++);
 		else
 			snv_cpu_relax();
 		return true;

@@ -91,9 +91,10 @@ static void passthrough_write(struct snvme_bus *bus, uint32_t offset, uint64_t v
 {
 	char *at = passthrough_of(bus)->bar + offset;
 
-	snv_doorbell_write((uint32_t *)at, (uint32_t)value);
+	/* What switches something on is in the lower half. */
 	if (size == 8)
 		snv_doorbell_write((uint32_t *)(at + 4), (uint32_t)(value >> 32));
+	snv_doorbell_write((uint32_t *)at, (uint32_t)value);
 }
 
 /* The lowest address from @from on that is @va's modulo CONGRUENT. */
@@ -177,30 +178,37 @@ static int region(const struct passthrough *p, uint32_t index, struct vfio_regio
 	return ioctl(p->device, VFIO_DEVICE_GET_REGION_INFO, info) ? -errno : 0;
 }
 
-/* At an address where no memory ever is: what the controller takes for its own does not go to the IOMMU. */
-static void *passthrough_cmb(struct snvme_bus *bus, uint32_t bir, uint64_t offset, size_t length, uint64_t *dma)
+/*
+ * At an address where no memory ever is: what the controller takes for its own, all of it, does not go to the IOMMU.
+ * The BAR may be smaller: NVMe Base 2.0 section 3.1.3.14.
+ */
+static void *passthrough_cmb(struct snvme_bus *bus, uint32_t bir, uint64_t offset, size_t *length, uint64_t *dma)
 {
 	struct passthrough *p = passthrough_of(bus);
 	struct mapping **at, *m = malloc(sizeof(*m));
 	struct vfio_region_info bar;
+	size_t decoded = *length;
 	void *va = MAP_FAILED;
 
 	if (m && bir <= VFIO_PCI_BAR5_REGION_INDEX && !region(p, VFIO_PCI_BAR0_REGION_INDEX + bir, &bar) &&
-	    bar.flags & VFIO_REGION_INFO_FLAG_MMAP && offset <= bar.size && length <= bar.size - offset)
-		va = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, p->device, (off_t)(bar.offset + offset));
+	    bar.flags & VFIO_REGION_INFO_FLAG_MMAP && offset < bar.size) {
+		if (*length > bar.size - offset)
+			*length = bar.size - offset;
+		va = mmap(NULL, *length, PROT_READ | PROT_WRITE, MAP_SHARED, p->device, (off_t)(bar.offset + offset));
+	}
 	if (va == MAP_FAILED) {
 		free(m);
 		return NULL;
 	}
-	if (find_place(p, va, length, &at, dma)) {
-		munmap(va, length);
+	if (find_place(p, va, decoded, &at, dma)) {
+		munmap(va, *length);
 		free(m);
 		return NULL;
 	}
-	*m = (struct mapping){ *at, va, *dma, length };
+	*m = (struct mapping){ *at, va, *dma, decoded };
 	*at = m;
 	p->cmb = va;
-	p->cmb_bytes = length;
+	p->cmb_bytes = *length;
 	return va;
 }
 

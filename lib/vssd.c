@@ -79,7 +79,7 @@ static void vssd_unmap_far(struct snvme_bus *bus, void *va, size_t length)
 	vssd_home_unmap_device(home_of(bus), va, length);
 }
 
-static void *vssd_cmb(struct snvme_bus *bus, uint32_t bir, uint64_t offset, size_t length, uint64_t *dma)
+static void *vssd_cmb(struct snvme_bus *bus, uint32_t bir, uint64_t offset, size_t *length, uint64_t *dma)
 {
 	void *va = vssd_home_cmb(home_of(bus));
 

@@ -217,16 +217,16 @@ struct snvme_queue *disk_queue(struct disk *disk, uint32_t depth, uint32_t flags
 	int ret;
 
 	ret = snvme_queue_create(disk->ctrl, &opts, &queue);
+	/* Others may have come or gone since it was opened. */
+	if (ret)
+		snvme_get_info(disk->ctrl, &disk->info);
 	if (ret == -ENOSPC && flags & SNVME_QUEUE_CMB && disk->info.spare_sq && disk->info.spare_cq)
 		die("%s: no room for another ring in the %" PRIu64 " bytes of its own memory", disk->info.name,
 		    disk->info.cmb_bytes);
 	if (ret == -EOPNOTSUPP && flags & SNVME_QUEUE_CMB && !disk->info.cmb_bytes)
 		die("%s has no memory of its own for rings (CMB), or a driver of the kernel's runs it", disk->info.name);
-	if (ret == -ENOSPC) {
-		/* Others may have come or gone since it was opened. */
-		snvme_get_info(disk->ctrl, &disk->info);
+	if (ret == -ENOSPC)
 		die_no_spare(&disk->info);
-	}
 	if (ret == -EOPNOTSUPP && flags & SNVME_QUEUE_CLASS)
 		die("%s has no classes of queues: weighted round robin takes a controller that has it, and that no driver of the kernel's runs",
 		    disk->info.name);

@@ -105,6 +105,9 @@ misuse 2 '--runtime=0 is not a number' bench nvme0 --runtime=0
 misuse 2 '--rwmixread=101 is not a number between 0 and 100' bench nvme0 --rwmixread=101
 misuse 2 '--verify=crc is neither' bench nvme0 --verify=crc
 misuse 2 '--bs=4kb is not a size' bench nvme0 --bs=4kb
+misuse 1 'no memory of its own for rings' bench vssd:ram,size=4M --cmb
+misuse 1 'no room for another ring in the 8192 bytes' bench vssd:ram,size=4M,cmb=8k --cmb --numjobs=3
+prints '^  write .* [0-9]* commands' bench vssd:ram,size=4M,cmb=8k --cmb --numjobs=2 --rw=randwrite --verify=lba
 
 misuse 2 'takes one path or more' files
 misuse 1 'No such file' files "$DIR/none"

@@ -393,7 +393,7 @@ static void test_faults(void)
 	const struct snvme_gpu_mem *mem;
 	char *buf = pages(8192);
 	uint32_t bad = 0, well = 0;
-	struct victim v[8];
+	struct victim v[12];
 
 	open_set(with_fault("\"action\": \"status\", \"status\": 641"), 1, opts);
 	mem = register_mem(buf, 8192);
@@ -472,19 +472,19 @@ static void test_faults(void)
 	close_set();
 
 	/* A queue that is slow because many use it is not dead. */
-	open_set(with_fault("\"action\": \"delay\", \"delay_ns\": 100000000"), 1,
-		 (struct snvme_gpu_opts){ .depth = 1, .timeout_ms = 300 });
+	open_set(with_fault("\"action\": \"delay\", \"delay_ns\": 250000000"), 1,
+		 (struct snvme_gpu_opts){ .depth = 1, .timeout_ms = 1500 });
 	mem = register_mem(buf, 8192);
-	for (int i = 0; i < 8; i++) {
+	for (int i = 0; i < 12; i++) {
 		v[i] = (struct victim){ .mem = mem, .lba = 100 };
 		must(-pthread_create(&v[i].id, NULL, suffer, &v[i]), "thread");
 	}
-	for (int i = 0; i < 8; i++) {
+	for (int i = 0; i < 12; i++) {
 		pthread_join(v[i].id, NULL);
 		bad += v[i].ret != 0 && v[i].ret != -ETIMEDOUT;
 		well += v[i].ret == 0;
 	}
-	is(bad, 0, "eight threads on a slow queue of depth 1");
+	is(bad, 0, "twelve threads on a slow queue of depth 1");
 	ok(well >= 3, "%u had their turn in time", well);
 	is(snvme_gpu_read(gpu, mem, 0, 100, 1), 0, "the queue lives");
 	close_set();

@@ -46,6 +46,7 @@ static struct rig {
 	uint8_t cntrltype;	/* what Identify is to say */
 	bool cmb_wrong;		/* the controller's memory is said to be where none can be */
 	bool cmb_hidden;	/* it is not to be had */
+	uint32_t cmbsts_set;	/* bits of CMBSTS that read as set */
 	int awake;
 	bool closed;
 	uint32_t mapped;
@@ -61,6 +62,8 @@ static uint64_t rig_read(struct snvme_bus *bus, uint32_t offset, uint32_t size)
 		return size == 4 ? UINT32_MAX : UINT64_MAX;
 	if (offset == SNV_REG_CSTS)
 		value |= rig.csts_set;
+	if (offset == SNV_REG_CMBSTS)
+		value |= rig.cmbsts_set;
 	return offset == SNV_REG_CAP ? (value | rig.cap_set) & ~rig.cap_clear : value;
 }
 
@@ -114,7 +117,7 @@ static bool rig_pump(struct snvme_bus *bus)
 	return busy;
 }
 
-static void *rig_cmb(struct snvme_bus *bus, uint32_t bir, uint64_t offset, size_t length, uint64_t *dma)
+static void *rig_cmb(struct snvme_bus *bus, uint32_t bir, uint64_t offset, size_t *length, uint64_t *dma)
 {
 	void *va = vssd_home_cmb(rig.home);
 
@@ -148,20 +151,6 @@ static const struct snvme_bus_ops rig_ops = {
 	.pump = rig_pump,
 	.trace_sqe = rig_trace_sqe,
 	.cmb = rig_cmb,
-	.close = rig_close,
-};
-
-/* The same with memory of a GPU, which is the process's here. */
-static const struct snvme_bus_ops far_ops = {
-	.read = rig_read,
-	.write = rig_write,
-	.map = rig_map,
-	.unmap = rig_unmap,
-	.asleep = rig_asleep,
-	.wake = rig_wake,
-	.awake = rig_awake,
-	.map_far = rig_map,
-	.unmap_far = rig_unmap,
 	.close = rig_close,
 };
 
@@ -853,9 +842,26 @@ static void test_cmb(void)
 			snvme_queue_destroy(queue[i]);
 	}
 	is(cmb_queue(ctrl, 1000, &other), -ENOSPC, "more than all of it");
-	refuse_in = 2;		/* the first is for PRP lists */
+	refuse_in = 5;		/* after a mapping for PRP lists, and what the completion queue needs */
 	is(cmb_queue(ctrl, 1, &other), -ENOMEM, "no memory to note it");
 	refuse_in = 0;
+	is(cmb_queue(ctrl, 10, &other), 0, "a ring in it");
+	rig.cmbsts_set = SNV_CMBSTS_CBAI;
+	is(snvme_reset(ctrl), 0, "a reset after which it is not where it was");
+	is(snvme_queue_renew(other), -EOPNOTSUPP, "the ring is not made anew");
+	rig.cmbsts_set = 0;
+	is(snvme_reset(ctrl), 0, "another, and it is");
+	is(snvme_queue_renew(other), 0, "nor is the ring lost");
+	is(round_trip(ctrl, other, MIB), 0, "data by it");
+	rig.stores = 0;
+	snvme_close(ctrl);
+	ok(rig.offset[rig.stores - 1] == SNV_REG_CMBMSC && !rig.value[rig.stores - 1],
+	   "at last the controller's memory is nowhere");
+
+	/* Its pages are larger than those that its memory is aligned to. */
+	ctrl = must_open("cmb=1M,mpsmin=4,mpsmax=4");
+	is(cmb_queue(ctrl, 10, &other), 0, "a ring where a page of 64 KiB begins");
+	is(round_trip(ctrl, other, MIB), 0, "data by it");
 	snvme_close(ctrl);
 
 	ctrl = must_open("");
@@ -950,6 +956,7 @@ static void test_refused(void)
 		{ "a queue", get_queue, undo_queue }, { "memory", get_pages, undo_pages },
 		{ "pages in common", get_between, undo_between }, { "memory of a GPU", get_far, undo_far },
 	};
+	struct snvme_bus_ops far_ops;
 	struct snvme_ctrl *ctrl;
 	uint32_t n, mapped;
 	int ret = -1;
@@ -967,6 +974,11 @@ static void test_refused(void)
 	ok(n > 5, "there were %u", n - 2);
 	snvme_close(ctrl);
 
+	/* Memory of a GPU is the process's here. */
+	far_ops = rig_ops;
+	far_ops.awake = rig_awake;
+	far_ops.map_far = rig_map;
+	far_ops.unmap_far = rig_unmap;
 	rig_make("");
 	rig.bus.ops = &far_ops;
 	is(rig_open(&ctrl), 0, "a controller that reaches a GPU's memory");

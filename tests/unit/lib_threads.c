@@ -56,6 +56,7 @@ struct worker {
 	uint64_t reaped;
 	uint32_t looks;
 	uint32_t at_work;
+	struct op op[AT_ONCE];		/* of a dead queue's commands others may still tell */
 	uint64_t found_full;
 	int wrong;
 };
@@ -93,11 +94,12 @@ static int reap(struct worker *w)
 /* AT_ONCE commands at once, and until the last of them has ended, whoever sees it. */
 static int carry_out(struct worker *w, uint8_t opcode, const uint64_t *block)
 {
-	struct op op[AT_ONCE] = { 0 };
+	struct op *op = w->op;
 	struct snvme_io io[AT_ONCE];
 	uint32_t sent = 0;
 	int ret = 0;
 
+	memset(op, 0, sizeof(w->op));
 	for (uint32_t i = 0; i < AT_ONCE; i++)
 		io[i] = (struct snvme_io){
 			.opcode = opcode, .nsid = 1, .nlb = 1, .length = BLOCK, .mem = w->mem,
