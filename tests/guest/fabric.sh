@@ -39,7 +39,7 @@ find_remote() {
 	local controller
 
 	controller=$(grep -lxs "$nqn" /sys/class/nvme/nvme*/subsysnqn) || return
-	remote=$(find_disk "$(basename "$(dirname "$controller")")" 1) && remote=${remote/c[0-9]*n/n} && [ -b "/dev/${remote}p1" ]
+	remote=$(find_disk "$(basename "$(dirname "$controller")")" 1) && [ -b "/dev/${remote}p1" ]
 }
 
 # each_extent FILE COMMAND...: COMMAND with the place on the disk and the length of each piece of FILE, in its order.

@@ -110,8 +110,11 @@ find_disk() {
 
 	for disk in "/sys/class/nvme/$1"/nvme*n*; do
 		read -r nsid <"$disk/nsid" || continue
-		if [ "$nsid" = "$2" ]; then
-			echo "${disk##*/}"
+		disk=${disk##*/}
+		# Of several paths to a namespace (nvme0c1n2) the disk is none (nvme0n2).
+		disk=${disk/c[0-9]*n/n}
+		if [ "$nsid" = "$2" ] && [ -b "/dev/$disk" ]; then
+			echo "$disk"
 			return
 		fi
 	done 2>/dev/null

@@ -17,15 +17,15 @@ pins() {
 
 # prepare: a file system on a partition of the test disk behind what owners of queues write, mounted at /mnt,
 # and the module. Sets $disk, $name (the controller's) and $before (pinned pages).
-mkfs_options=()
+mkfs_options=() mount_options=()
 prepare() {
 	disk=$(disk_of test)
 	name=$(ctrl_of test)
-	# Of several paths to a namespace the disk is none.
-	disk=${disk/c[0-9]n/n}
 	try "partition" sh -c "echo 'start=64MiB' | sfdisk -q /dev/$disk" || done_testing
 	try "mkfs" mkfs.ext4 -q -F "${mkfs_options[@]}" "/dev/${disk}p1" || done_testing
-	try "mount" mount "/dev/${disk}p1" /mnt || done_testing
+	try "mount" mount "${mount_options[@]}" "/dev/${disk}p1" /mnt || done_testing
+	# Files of fio_start's that have all their blocks: what follows writes data only.
+	[ ${#mount_options[@]} -eq 0 ] || { head -c 16M /dev/zero >/mnt/verify.0.0 && sync; }
 	try "load the module" "${@:-load_snvme}" || done_testing
 	before=$(pins)
 }
@@ -33,10 +33,10 @@ prepare() {
 # resets_ahead: before prepare, for a test that resets the controller. After a reset the 6.1 driver starts its
 # queues before it turns shadow doorbells on again, and a second command that was cut off is never seen by
 # QEMU's controller. Seen without snvme.ko, with fio at depth 16: the disk hung after 24 resets. 6.12 has
-# them in order. So there the file system has no journal, which would have commands of its own; and on
-# all kernels fio has one in flight.
+# them in order. So there the file system has no journal, no times and no extents to write, which would be
+# commands of its own; and on all kernels fio has one in flight.
 resets_ahead() {
-	[[ $(uname -r) != 6.1.* ]] || mkfs_options=(-O ^has_journal)
+	[[ $(uname -r) != 6.1.* ]] || mkfs_options=(-O ^has_journal) mount_options=(-o lazytime)
 }
 
 # prepare_bar: the same, and memory of another device as dma-bufs. Sets $bar, its folder in sysfs.
