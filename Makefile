@@ -276,18 +276,17 @@ $(B)/guest/%: tests/guest/%.c $(HDRS) $(wildcard tests/*.h tests/kernel/*.h) $(B
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(STRICT) -Itests -Itests/kernel $(CFLAGS) -o $@ $< $(B)/libsnvme.a $(LIB_LIBS)
 
-# A guest test is run on each kernel, with the IOMMU off and enforcing: a line of prove's for each. Those
-# that take long, or need it, and are not about its being off, run with it enforcing only. The 6.1 driver itself loses commands in
-# resets (see faults.sh): not there. Some things only the debug kernel can do, and it has the driver built in.
-GUEST_TESTS := venue abi tool reset p2p vssd
-GUEST_LONG := outside kill rogue nvidia namespaces fuzz_ioctl vssd_kinds vfio
-GUEST_NEWER := faults
-GUEST_DEBIAN := modules
-GUEST_DEBIAN_LONG := stock fabric
-GUEST_NEWER_LONG := torture
+# A guest test is run on each kernel, with the IOMMU off and enforcing: a line of prove's for each. Those that take
+# long, and are not about its being off, run with it enforcing only, but on the debug kernel; one needs it. The 6.1
+# driver itself loses commands in resets (see faults.sh): not there. Some things only the debug kernel can do, and it has the driver built in.
+GUEST_TESTS := venue abi reset p2p vssd
+GUEST_LONG := tool outside kill rogue nvidia namespaces fuzz_ioctl vssd_kinds
+GUEST_IOMMU := vfio
+GUEST_DEBIAN_LONG := modules stock fabric
+GUEST_NEWER_LONG := faults torture
 GUEST_DEBUG := failures
-guest_tests = $(GUEST_TESTS) $(if $(filter on debug,$(2) $(1)),$(GUEST_LONG)) $(if $(filter 6.1,$(1)),,$(GUEST_NEWER) \
-	$(if $(filter on debug,$(2) $(1)),$(GUEST_NEWER_LONG))) $(if $(filter debug,$(1)),$(GUEST_DEBUG),$(GUEST_DEBIAN) $(if $(filter on,$(2)),$(GUEST_DEBIAN_LONG)))
+guest_tests = $(GUEST_TESTS) $(if $(filter on,$(2)),$(GUEST_IOMMU)) $(if $(filter on debug,$(2) $(1)),$(GUEST_LONG) $(if $(filter 6.1,$(1)),,$(GUEST_NEWER_LONG))) \
+	$(if $(filter debug,$(1)),$(GUEST_DEBUG),$(if $(filter on,$(2)),$(GUEST_DEBIAN_LONG)))
 GUEST_RUNS = $(foreach k,$(or $(KERNEL),$(SERIES)),$(foreach i,$(or $(IOMMU),off on),\
 	$(patsubst %,$(B)/guest-tests/linux-$(k)-iommu-$(i)-%,$(call guest_tests,$(k),$(i)))))
 
