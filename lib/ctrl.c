@@ -15,10 +15,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "lib.h"
+#include "ctrl.h"
 
-#define ADMIN_ENTRIES	32
-#define ADMIN_DEPTH	(ADMIN_ENTRIES - 1)
 #define DATA_BYTES	4096		/* of an admin command */
 #define EVENTS_ARMED	4		/* Asynchronous Event Requests */
 #define EVENTS_AT_ONCE	16
@@ -29,83 +27,6 @@
 #define IDLES_PER_LOOK	256
 #define TURNS_AWAKE	2000		/* of a wait, before it naps */
 #define NAP_NS		50000
-
-enum admin_state { ADMIN_FREE, ADMIN_BUSY, ADMIN_DONE };
-
-/* @event: an Asynchronous Event Request. */
-struct admin_cmd {
-	enum admin_state state;
-	bool event;
-	uint16_t cid;
-	uint16_t status;
-	uint32_t result;
-};
-
-/* A ring's memory, named by its handle. @length: of one in the controller's memory, where it takes room. */
-struct ring {
-	struct ring *next;
-	uint32_t handle;
-	uint64_t dma;
-	size_t length;
-};
-
-/* A page that several registrations of memory end in. */
-struct shared_page {
-	struct shared_page *next;
-	char *va;
-	uint64_t dma;
-	uint32_t users;
-};
-
-/**
- * struct own - such a controller
- * @lock: guards what follows it
- * @state: SNVME_STATE_*: GONE is for ever
- * @failed: it has to be reset before anything else
- * @sq, @cq: admin queue, and @data for its commands, in one piece of memory from @admin on
- * @turn: of command identifiers, so that a completion that comes twice is not taken for another's
- * @cmb: the controller's own memory, [@cmb_bytes], if submission queues may lie there; @cmb_dma for itself
- * @cmb_works: since it was last enabled
- * @slots: I/O queues of each kind that there is room for
- * @sq_state, @cq_state: [slots + 1] SNVME_STATE_* by queue identifier; NONE is free
- * @map_lock: guards what follows it
- */
-struct own {
-	struct snvme_ctrl *ctrl;
-	struct snvme_bus *bus;
-	char *admin;
-	uint64_t admin_dma;
-	uint32_t page_shift;
-	uint64_t cap;
-	char *cmb;
-	uint64_t cmb_dma;
-	size_t cmb_bytes;
-	bool cmb_works;
-	uint32_t slots;
-	uint32_t *sq_state;
-	uint32_t *cq_state;
-	uint32_t idles;
-	uint64_t look_at;
-
-	pthread_mutex_t lock;
-	uint32_t state;
-	uint64_t epoch;
-	bool failed;
-	struct snv_sqe *sq;
-	uint32_t tail;
-	struct snv_cq cq;
-	char *data;
-	uint16_t turn;
-	struct admin_cmd cmd[ADMIN_DEPTH];
-	uint32_t granted_sq;
-	uint32_t granted_cq;
-	uint64_t shutdown_ns;
-
-	pthread_mutex_t map_lock;
-	struct ring *rings;
-	uint32_t last_ring;
-	struct shared_page *shared;
-};
 
 /* ---- registers and waiting ------------------------------------------------------------------ */
 
@@ -550,294 +471,6 @@ static void look(struct own *own)
 		reset(own);
 }
 
-/* ---- memory ---------------------------------------------------------------------------------- */
-
-static int share_page(struct own *own, char *va, size_t page, uint64_t *dma)
-{
-	struct shared_page *s = own->shared;
-	int ret;
-
-	while (s && s->va != va)
-		s = s->next;
-	if (!s) {
-		s = calloc(1, sizeof(*s));
-		if (!s)
-			return -ENOMEM;
-		s->va = va;
-		ret = own->bus->ops->map(own->bus, va, page, &s->dma);
-		if (ret) {
-			free(s);
-			return ret;
-		}
-		s->next = own->shared;
-		own->shared = s;
-	}
-	s->users++;
-	*dma = s->dma;
-	return 0;
-}
-
-static void unshare_page(struct own *own, char *va, size_t page)
-{
-	struct shared_page **at = &own->shared, *s;
-
-	while ((*at)->va != va)
-		at = &(*at)->next;
-	s = *at;
-	if (--s->users)
-		return;
-	own->bus->ops->unmap(own->bus, va, page);
-	*at = s->next;
-	free(s);
-}
-
-/*
- * A bus takes each page once, but the first and the last of a registration may be the last or the
- * first of another, whose bytes are others. Which are they? Indices of the pages in between.
- */
-static void own_pages(const struct snvme_mem *mem, uint64_t *from, uint64_t *to)
-{
-	bool starts = (char *)mem->addr == mem->base;
-	bool ends = (char *)mem->addr + mem->length == mem->base + mem->span;
-
-	*from = !starts || (mem->map.pages == 1 && !ends);
-	*to = mem->map.pages - (!ends && mem->map.pages > 1);
-}
-
-static int map_pages(struct own *own, struct snvme_mem *mem, size_t page)
-{
-	uint64_t last = mem->map.pages - 1, from, to, dma = 0;
-	int ret = 0;
-
-	own_pages(mem, &from, &to);
-	if (from)
-		ret = share_page(own, mem->base, page, &mem->table[0]);
-	if (ret)
-		return ret;
-	if (to == last)
-		ret = share_page(own, mem->base + last * page, page, &mem->table[last]);
-	if (ret)
-		goto out_first;
-	if (from < to)
-		ret = own->bus->ops->map(own->bus, mem->base + from * page, (to - from) * page,
-					 &dma);
-	if (ret)
-		goto out_last;
-	for (uint64_t i = from; i < to; i++, dma += page)
-		mem->table[i] = dma;
-	return 0;
-out_last:
-	if (to == last)
-		unshare_page(own, mem->base + last * page, page);
-out_first:
-	if (from)
-		unshare_page(own, mem->base, page);
-	return ret;
-}
-
-static int own_mem_map(struct snvme_ctrl *ctrl, struct snvme_mem *mem)
-{
-	struct own *own = ctrl->priv;
-	size_t page = mem->span / mem->map.pages;
-	int ret;
-
-	if (own->bus->own_memory && !mem->owned)
-		return -EOPNOTSUPP;
-	mem->map.page_shift = (uint32_t)__builtin_ctzl(page);
-	pthread_mutex_lock(&own->map_lock);
-	ret = map_pages(own, mem, page);
-	pthread_mutex_unlock(&own->map_lock);
-	return ret;
-}
-
-static int own_mem_unmap(struct snvme_ctrl *ctrl, struct snvme_mem *mem)
-{
-	struct own *own = ctrl->priv;
-	size_t page = mem->span / mem->map.pages;
-	uint64_t last = mem->map.pages - 1, from, to;
-
-	own_pages(mem, &from, &to);
-	pthread_mutex_lock(&own->map_lock);
-	if (from < to)
-		own->bus->ops->unmap(own->bus, mem->base + from * page, (to - from) * page);
-	if (to == last)
-		unshare_page(own, mem->base + last * page, page);
-	if (from)
-		unshare_page(own, mem->base, page);
-	pthread_mutex_unlock(&own->map_lock);
-	return 0;
-}
-
-/* own->map_lock is held. */
-static void ring_add(struct own *own, struct ring *ring)
-{
-	ring->handle = ++own->last_ring;
-	ring->next = own->rings;
-	own->rings = ring;
-}
-
-/* Its handle. */
-static uint32_t ring_name(struct own *own, struct ring *ring)
-{
-	uint32_t handle;
-
-	pthread_mutex_lock(&own->map_lock);
-	ring_add(own, ring);
-	handle = ring->handle;
-	pthread_mutex_unlock(&own->map_lock);
-	return handle;
-}
-
-static void ring_remove(struct own *own, uint32_t handle)
-{
-	struct ring **at, *ring;
-
-	pthread_mutex_lock(&own->map_lock);
-	for (at = &own->rings; (*at)->handle != handle; at = &(*at)->next)
-		;
-	ring = *at;
-	*at = ring->next;
-	pthread_mutex_unlock(&own->map_lock);
-	free(ring);
-}
-
-static int own_ring_alloc(struct snvme_ctrl *ctrl, size_t length, void **va, uint32_t *handle)
-{
-	struct own *own = ctrl->priv;
-	struct ring *ring = calloc(1, sizeof(*ring));
-	int ret = -ENOMEM;
-
-	if (!ring)
-		return -ENOMEM;
-	*va = snvme_pages_alloc(length, ctrl->fixed.page_size);
-	if (!*va)
-		goto out_free;
-	ret = own->bus->ops->map(own->bus, *va, length, &ring->dma);
-	if (ret)
-		goto out_pages;
-	*handle = ring_name(own, ring);
-	return 0;
-out_pages:
-	munmap(*va, length);
-out_free:
-	free(ring);
-	return ret;
-}
-
-/* The first room in the controller's memory, from where a page of its begins on. */
-static int own_cmb_alloc(struct snvme_ctrl *ctrl, size_t length, void **va, uint32_t *handle)
-{
-	struct own *own = ctrl->priv;
-	struct ring *ring, *other;
-	size_t at = -own->cmb_dma & (ctrl->fixed.page_size - 1);
-
-	if (!SNV_LOAD_RELAXED(&own->cmb_works))
-		return -EOPNOTSUPP;
-	if (at > own->cmb_bytes || length > own->cmb_bytes - at)
-		return -ENOSPC;
-	ring = calloc(1, sizeof(*ring));
-	if (!ring)
-		return -ENOMEM;
-	pthread_mutex_lock(&own->map_lock);
-	do {
-		for (other = own->rings; other; other = other->next)
-			if (other->length && other->dma - own->cmb_dma < at + length &&
-			    at < other->dma - own->cmb_dma + other->length)
-				break;
-		if (other)
-			at = other->dma - own->cmb_dma + other->length;
-	} while (other && at <= own->cmb_bytes - length);
-	if (!other) {
-		ring->dma = own->cmb_dma + at;
-		ring->length = length;
-		ring_add(own, ring);
-	}
-	pthread_mutex_unlock(&own->map_lock);
-	if (other) {
-		free(ring);
-		return -ENOSPC;
-	}
-	*va = own->cmb + at;
-	*handle = ring->handle;
-	return 0;
-}
-
-static void own_ring_free(struct snvme_ctrl *ctrl, size_t length, void *va, uint32_t handle)
-{
-	struct own *own = ctrl->priv;
-
-	if ((uintptr_t)va - (uintptr_t)own->cmb >= own->cmb_bytes) {
-		own->bus->ops->unmap(own->bus, va, length);
-		munmap(va, length);
-	}
-	ring_remove(own, handle);
-}
-
-#define LINEAR_SHIFT	62
-
-static int own_far_map(struct snvme_ctrl *ctrl, uint64_t va, int fd, size_t length, uint64_t *table,
-		       struct snv_dma_map *map, uint32_t *handle)
-{
-	struct own *own = ctrl->priv;
-	struct ring *ring;
-	int ret;
-
-	(void)fd;
-	if (!own->bus->ops->map_far)
-		return -EOPNOTSUPP;
-	ring = calloc(1, sizeof(*ring));
-	if (!ring)
-		return -ENOMEM;
-	ret = own->bus->ops->map_far(own->bus, (void *)(uintptr_t)va, length, &ring->dma);
-	if (ret) {
-		free(ring);
-		return ret;
-	}
-	/* In one piece: one page holds all of it. */
-	*table = ring->dma;
-	map->page_shift = LINEAR_SHIFT;
-	map->pages = 1;
-	*handle = ring_name(own, ring);
-	return 0;
-}
-
-static void own_far_unmap(struct snvme_ctrl *ctrl, uint64_t va, size_t length, uint32_t handle)
-{
-	struct own *own = ctrl->priv;
-
-	own->bus->ops->unmap_far(own->bus, (void *)(uintptr_t)va, length);
-	ring_remove(own, handle);
-}
-
-static uint64_t own_far_doorbell(struct snvme_ctrl *ctrl, const uint32_t *mmio)
-{
-	const struct snvme_bus *bus = ((struct own *)ctrl->priv)->bus;
-
-	return bus->far_doorbells ?
-	       bus->far_doorbells + (uintptr_t)mmio - (uintptr_t)bus->doorbells : 0;
-}
-
-static void own_awake(struct snvme_ctrl *ctrl, int change)
-{
-	struct own *own = ctrl->priv;
-
-	if (own->bus->ops->awake)
-		own->bus->ops->awake(own->bus, change);
-}
-
-static uint64_t ring_dma(struct own *own, uint32_t handle)
-{
-	struct ring *ring;
-	uint64_t dma;
-
-	pthread_mutex_lock(&own->map_lock);
-	for (ring = own->rings; ring->handle != handle; ring = ring->next)
-		;
-	dma = ring->dma;
-	pthread_mutex_unlock(&own->map_lock);
-	return dma;
-}
-
 /* ---- queues ---------------------------------------------------------------------------------- */
 
 /* A queue's handle: its identifier, and its kind above. */
@@ -876,7 +509,7 @@ static int create(struct own *own, struct snvme_queue_create *arg)
 	uint32_t qid = 1, most = usable(own, cq ? own->granted_cq : own->granted_sq);
 	struct snv_sqe sqe = {
 		.opcode = cq ? SNV_ADMIN_CREATE_CQ : SNV_ADMIN_CREATE_SQ,
-		.prp1 = snv_le64(ring_dma(own, arg->mem) + arg->mem_offset),
+		.prp1 = snv_le64(snvme_own_ring_dma(own, arg->mem) + arg->mem_offset),
 	};
 	uint32_t cdw11 = cq ? SNV_CQ_CDW11_PC : SNV_SQ_CDW11_PC;
 	bool in_cmb = snv_le64_get(sqe.prp1) - own->cmb_dma < own->cmb_bytes;
@@ -1056,6 +689,14 @@ static void own_wake(struct snvme_ctrl *ctrl, uint16_t cqid)
 	own->bus->ops->wake(own->bus, cqid);
 }
 
+static void own_awake(struct snvme_ctrl *ctrl, int change)
+{
+	struct own *own = ctrl->priv;
+
+	if (own->bus->ops->awake)
+		own->bus->ops->awake(own->bus, change);
+}
+
 static const uint32_t *own_tracing(struct snvme_ctrl *ctrl)
 {
 	struct own *own = ctrl->priv;
@@ -1132,14 +773,10 @@ static void free_own(struct own *own)
 static void own_close(struct snvme_ctrl *ctrl)
 {
 	struct own *own = ctrl->priv;
-	struct shared_page *s, *next;
 
 	if (own->state == SNVME_STATE_LIVE)
 		shut_down(own);
-	for (s = own->shared; s; s = next) {
-		next = s->next;
-		free(s);
-	}
+	snvme_own_mem_close(own);
 	free_own(own);
 }
 
@@ -1147,11 +784,11 @@ static const struct snvme_transport own_ops = {
 	.close = own_close,
 	.info = own_info,
 	.identify = own_identify,
-	.mem_map = own_mem_map,
-	.mem_unmap = own_mem_unmap,
-	.ring_alloc = own_ring_alloc,
-	.ring_free = own_ring_free,
-	.cmb_alloc = own_cmb_alloc,
+	.mem_map = snvme_own_mem_map,
+	.mem_unmap = snvme_own_mem_unmap,
+	.ring_alloc = snvme_own_ring_alloc,
+	.ring_free = snvme_own_ring_free,
+	.cmb_alloc = snvme_own_cmb_alloc,
 	.queue_create = own_queue_create,
 	.queue_destroy = own_queue_destroy,
 	.admin = own_admin,
@@ -1164,9 +801,9 @@ static const struct snvme_transport own_ops = {
 	.tracing = own_tracing,
 	.trace_sqe = own_trace_sqe,
 	.awake = own_awake,
-	.far_map = own_far_map,
-	.far_unmap = own_far_unmap,
-	.far_doorbell = own_far_doorbell,
+	.far_map = snvme_own_far_map,
+	.far_unmap = snvme_own_far_unmap,
+	.far_doorbell = snvme_own_far_doorbell,
 };
 
 /* The controller's own memory, if it has any that submission queues may lie in, and we can get at it: Base 8.5. */

@@ -90,7 +90,7 @@ struct snvme_transport {
 };
 
 /**
- * struct snvme_bus_ops - what lies between lib/ctrl.c and a controller that no kernel driver runs
+ * struct snvme_bus_ops - what lies between lib/ctrl*.c and a controller that no kernel driver runs
  * @read, @write: a register, of 4 or 8 bytes
  * @map: let the controller reach memory of this process, in whole pages of both, that overlaps no
  *	other; *@dma is its address for it, aligned as @va is. 0 or an errno
