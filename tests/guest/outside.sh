@@ -45,6 +45,21 @@ hog_end
 is "he is gone" "$(cat $seen)" ""
 is "nobody else may look" "$(setpriv --reuid 1000 --clear-groups cat $seen 2>&1 >/dev/null | grep -c denied)" 1
 
+# ---- how many commands ----
+# A ring's position says how far, not how often round: what is looked at now and then misses turns. But the controller's
+# SMART log counts all commands, and the kernel its own: the rest is user queues'.
+disk2=$(disk_of other)
+users_reads() {
+	local all
+	all=$(nvme smart-log "/dev/$other" | sed -n 's/^host_read_commands[[:space:]]*: *\([0-9]*\)$/\1/p')
+	echo $((all - $(awk '{ print $1 }' "/sys/block/$disk2/stat")))
+}
+reads=$(users_reads)
+try "reads of a user queue" sh -c "snvme bench /dev/$disk2 --rw=randread --iodepth=31 --runtime=1 -o json >/tmp/bench.json"
+try "and the kernel's" dd if="/dev/$disk2" of=/dev/null bs=4k count=100 iflag=direct status=none
+is "the SMART log less the kernel's count" "$(($(users_reads) - reads))" \
+	"$(grep -o '"submitted": *[0-9]*' /tmp/bench.json | grep -o '[0-9]*$')"
+
 # ---- tracepoints ----
 record() {
 	trace-cmd record -q -e snvme -o /tmp/trace.dat "$@" >/tmp/trace.out 2>&1 || { cat /tmp/trace.out; return 1; }
