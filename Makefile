@@ -45,7 +45,7 @@ all: $(B)/libsnvme.so $(B)/libsnvme.a $(B)/snvme
 .PHONY: help
 help:
 	@echo 'make               libsnvme and the snvme tool'
-	@echo 'make modules       snvme.ko for the running kernel (NVIDIA_P2P=, KBUILD_EXTRA_SYMBOLS=: doc/abi.md)'
+	@echo 'make modules       snvme.ko, vssd.ko for the running kernel (NVIDIA_P2P=, KBUILD_EXTRA_SYMBOLS=: doc/abi.md)'
 	@echo 'make install       library, headers, tool, man pages (DESTDIR=, PREFIX=, LIBDIR=)'
 	@echo 'make install-dkms  sources of the modules, for dkms install snvme/VERSION'
 	@echo 'make deb           Debian packages of all that, in build/deb'
@@ -54,7 +54,7 @@ help:
 	@echo 'make demo-host     a directory of files as a virtual SSD: no virtual machine, no root'
 	@echo 'make test          check and check-guest'
 	@echo 'make check         tests on this host: no device, no root'
-	@echo 'make check-guest   tests in a virtual machine (KERNEL=6.1 or 6.12, IOMMU=off or on: only that)'
+	@echo 'make check-guest   tests in a virtual machine (KERNEL=6.1, 6.12 or debug, IOMMU=off or on: only that)'
 	@echo 'make torture       everything at once in a guest (TORTURE_SECONDS=, SEED=, KERNEL=, IOMMU=)'
 	@echo 'make churn-vssd    virtual SSDs of the kernel made and removed in use (VSSD_TIMES=, KERNEL=, IOMMU=)'
 	@echo 'make fuzz-ioctl    mutated calls of the kernel interface in a guest (FUZZ_CALLS=, SEED=, KERNEL=)'
@@ -62,7 +62,7 @@ help:
 	@echo 'make check-gpu     GPU threads against virtual SSDs, on a machine with an NVIDIA GPU'
 	@echo 'make bench-gpu     how fast that is, beside what the machine can do without'
 	@echo 'make fuzz          each fuzzer for an hour (FUZZ_SECONDS=)'
-	@echo 'make coverage      lines of the virtual SSD that its tests reach'
+	@echo 'make coverage      lines of the virtual SSD and of lib/ctrl*.c that their tests reach'
 	@echo 'make bench-host    the virtual SSD against memcpy, fio and an instruction count'
 	@echo 'make bench-guest   stock driver, user queue and both on emulated SSDs (KERNEL=, IOMMU=)'
 	@echo 'make lint          cppcheck, sparse, mandoc'

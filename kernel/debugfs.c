@@ -19,8 +19,8 @@ static const char *state_name(u32 state)
 }
 
 /*
- * A doorbell as its owner last left it, in the shadow page: how far the commands, or completions, have got in their ring.
- * The registers themselves cannot be read.
+ * A doorbell as its owner last left it, in the shadow page: how far the commands, or completions, have got in their
+ * ring. The registers themselves cannot be read.
  */
 static void show_doorbell(struct seq_file *m, struct snvme_ctrl *ctrl, const struct snvme_queue *q)
 {

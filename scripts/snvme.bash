@@ -18,6 +18,7 @@ _snvme()
 	case $prev in
 	--rw) word='read write randread randwrite rw randrw' ;;
 	--verify) word='none lba' ;;
+	--class) word='urgent high medium low' ;;
 	-o | --output-format) word='human json' ;;
 	--file | --input | --sums | --output | -O | --socket) _filedir; return ;;
 	*)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Prints the frequency of this machine's time stamp counter in kHz, for guest.sh. TCG hands the counter to its guests as
- * it is, and they would find out about it themselves, by a timer that is emulated: on a busy machine they have been
- * wrong by a factor of 20, and their clocks with them.
+ * Prints the frequency of this machine's time stamp counter in kHz, for guest.sh. TCG hands the counter to its guests
+ * as it is, and they would find out about it themselves, by a timer that is emulated: on a busy machine they have
+ * been wrong by a factor of 20, and their clocks with them.
  */
 #include <stdint.h>
 #include <stdio.h>

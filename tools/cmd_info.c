@@ -44,6 +44,7 @@ static json_t *info_json(const struct snvme_ctrl_info *info)
 	json_decref(queues);
 	json_object_set_new(value, "epoch", json_integer((json_int_t)info->epoch));
 	json_object_set_new(value, "events", json_integer((json_int_t)info->events));
+	json_object_set_new(value, "last_event", json_integer((json_int_t)info->last_event));
 	json_object_set_new(value, "live", json_boolean(info->live));
 	json_object_set_new(value, "shadow_doorbells", json_boolean(info->shadow_doorbells));
 	json_object_set_new(value, "iommu", json_boolean(info->iommu));

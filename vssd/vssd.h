@@ -335,8 +335,8 @@ int vssd_ctrl_add(struct vssd *v, const struct vssd_ctrl_config *config,
 /* A reset of its PCI function: registers are as after power-on, all queues are gone. */
 void vssd_ctrl_reset(struct vssd_ctrl *ctrl);
 /*
- * The host's memory is out of reach from now on, as without Bus Master Enable: no command that was fetched touches it any
- * more, when it comes back. The controller fails (CSTS.CFS), if it was enabled.
+ * The host's memory is out of reach from now on, as without Bus Master Enable: no command that was fetched touches it
+ * any more, when it comes back. The controller fails (CSTS.CFS), if it was enabled.
  */
 void vssd_ctrl_cut(struct vssd_ctrl *ctrl);
 /* Take a controller away. Its transfers in flight are polled to their end. */

@@ -5,11 +5,12 @@
  *
  * Every function returns 0 (or a count) on success, a negative errno, or, where a command went to
  * the controller, a positive NVMe status: SCT << 8 | SC (NVMe Base 2.0 section 4.2.3). Nothing here
- * prints, exits, or waits without a deadline. Objects belong to the controller handle they were
- * made from; snvme_close() destroys what is left.
+ * prints, exits, or waits without a deadline, but for a reset by the kernel's driver. Objects
+ * belong to the controller handle they were made from; snvme_close() destroys what is left.
  *
- * Threads: a queue, and all queues that share its completion queue, are used by one thread at a
- * time, unless they are made for several (SNVME_QUEUE_SHARED). Different queues are independent. The other functions may be called from any thread.
+ * Threads: a queue, and all queues that share its completion queue, are used by one thread at a time, unless they are
+ * made for several (SNVME_QUEUE_SHARED). Different queues are independent. The other functions may be called from any
+ * thread.
  */
 #ifndef SNVME_H
 #define SNVME_H
@@ -215,7 +216,7 @@ int snvme_reset(struct snvme_ctrl *ctrl);
  * @cdw15: command dword 15
  * @data: any memory, or NULL; which way it goes is in the opcode (NVMe Base 2.0 section 5, bits 1:0)
  * @length: of @data, a multiple of 4, at most 4,096
- * @timeout_ms: 0 for 30 s
+ * @timeout_ms: 0 for 30 s; beside the kernel's driver, for what that has
  * @result: out: dword 0 of the completion
  */
 struct snvme_admin {
@@ -243,7 +244,8 @@ struct snvme_admin {
  * buffers, asynchronous events.
  *
  * Return: 0; a status; -EINVAL; -ETIMEDOUT it was aborted, or the controller reset; -ECONNRESET the
- * controller failed meanwhile and was reset; -ENODEV.
+ * controller failed meanwhile and was reset; -ENODEV; beside the kernel's driver also what its ioctl says, -EACCES
+ * without CAP_SYS_ADMIN.
  */
 int snvme_admin(struct snvme_ctrl *ctrl, struct snvme_admin *cmd);
 
@@ -266,8 +268,9 @@ int snvme_get_ns(struct snvme_ctrl *ctrl, uint32_t nsid, struct snvme_ns_info *i
  * @length: bytes
  * @mem: out
  *
- * Return: 0; -ENOMEM RLIMIT_MEMLOCK or memory; -EDQUOT the administrator's limit for each user; -EFAULT; -EINVAL; -EOPNOTSUPP memory that the device
- * could reach only through bounce buffers; -EEXIST it overlaps memory already registered.
+ * Return: 0; -ENOMEM RLIMIT_MEMLOCK or memory; -EDQUOT the administrator's limit for each user; -EFAULT; -EINVAL;
+ * -EOPNOTSUPP memory that the device could reach only through bounce buffers; -EEXIST it overlaps memory already
+ * registered.
  */
 int snvme_mem_register(struct snvme_ctrl *ctrl, void *addr, size_t length, struct snvme_mem **mem);
 
@@ -318,19 +321,19 @@ int snvme_mem_release(struct snvme_mem *mem);
 #define SNVME_QUEUE_CLASS	3	/* the bits of these */
 
 /*
- * Likewise: several threads use the queue at once, and those that report to its completion queue, which all have the
- * flag: snvme_submit(), snvme_poll(), snvme_wait(), snvme_wait_any(), snvme_abort(). A completion goes to whoever reaps
- * it; its @user says whose it is, and who looks while another thread is at the queue may find nothing. All else is for
- * one thread while no other uses the queue (others that report to the same completion queue may be in use, but for
- * snvme_queue_renew()), and snvme_read(), snvme_write() and snvme_flush() are not for such a queue. Where there are queues
- * enough, one for each thread needs no lock.
+ * Also in flags, on any controller: several threads use the queue at once, and those that report to its completion
+ * queue, which all have the flag: snvme_submit(), snvme_poll(), snvme_wait(), snvme_wait_any(), snvme_abort(). A
+ * completion goes to whoever reaps it; its @user says whose it is, and who looks while another thread is at the queue
+ * may find nothing. All else is for one thread while no other uses the queue (others that report to the same
+ * completion queue may be in use, but for snvme_queue_renew()), and snvme_read(), snvme_write() and snvme_flush() are
+ * not for such a queue. Where there are queues enough, one for each thread needs no lock.
  */
 #define SNVME_QUEUE_SHARED	(1U << 2)
 
 /*
- * Likewise: the ring of submission entries lies in the controller's own memory (Controller Memory Buffer, NVMe Base 2.0
- * section 8.5), where the library runs the controller and that has some: it need not fetch them, but each store of ours
- * crosses the bus. struct snvme_ctrl_info.cmb_bytes says how much there is.
+ * Also in flags: the ring of submission entries lies in the controller's own memory (Controller Memory Buffer, NVMe
+ * Base 2.0 section 8.5), where the library runs the controller, not by vfio-user, and that has some: it need not
+ * fetch them, but each store of ours crosses the bus. struct snvme_ctrl_info.cmb_bytes says how much there is.
  */
 #define SNVME_QUEUE_CMB		(1U << 3)
 
@@ -357,10 +360,11 @@ struct snvme_queue_opts {
  * @opts: how, or NULL for a pair with the defaults
  * @queue: out
  *
- * Return: 0; -ENOSPC no spare queue, or no room in the controller's memory; -EDQUOT the administrator's limit for each user; -EINVAL; -EAGAIN the controller is being reset; -ECONNRESET the
- * completion queue to share died in a reset, or the controller failed and was reset; -ENOMEM; -EOPNOTSUPP
- * the controller has no classes, or no memory for rings, or the kernel's driver runs it; -EIO the controller refused; -ETIMEDOUT;
- * -ENODEV.
+ * Return: 0; -ENOSPC no spare queue, or no room in the controller's memory; -EDQUOT the administrator's limit for each
+ * user; -EINVAL also a queue to share with that has no room, or not the same SNVME_QUEUE_SHARED; -EAGAIN the controller
+ * is being reset; -ECONNRESET the completion queue to share died in a reset, or the controller failed and was reset;
+ * -ENOMEM; -EOPNOTSUPP of a class or SNVME_QUEUE_CMB: the controller has none, or is not run by the library; -EIO the
+ * controller refused; -ETIMEDOUT; -ENODEV.
  */
 int snvme_queue_create(struct snvme_ctrl *ctrl, const struct snvme_queue_opts *opts,
 		       struct snvme_queue **queue);

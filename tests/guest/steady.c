@@ -7,8 +7,9 @@
  * there or not, and nothing else may be there. BAD is a logical block that cannot be read: that is what
  * the controller has to say, each time.
  *
- * Says "started" once commands flow, "again" when they do in a life after that, and as its last line
- * what it did. Ends with 0 after SECONDS or on SIGTERM; 4 when the controller is gone; 5 when memory was taken away; 1 on wrong data or any error.
+ * Says "started" once commands flow, "again" when they do in a life after that, and as its last line what it did.
+ * Ends with 0 after SECONDS or on SIGTERM; 4 when the controller is gone; 5 when memory was taken away; 1 on wrong
+ * data or any error.
  */
 #include <errno.h>
 #include <inttypes.h>

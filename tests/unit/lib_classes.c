@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Classes of queues on a controller of one's own: how long one command waits alone, beside a flood, and beside a flood of
- * a lower class. The virtual SSD takes as many commands as it works on at once, and each takes it 10 milliseconds and
- * more, so that a busy machine changes little.
+ * Classes of queues on a controller of one's own: how long one command waits alone, beside a flood, and beside a
+ * flood of a lower class. The virtual SSD takes as many commands as it works on at once, and each takes it 10
+ * milliseconds and more, so that a busy machine changes little.
  */
 #include "tap.h"
 

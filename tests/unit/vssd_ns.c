@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Namespaces: Namespace Management and Attachment (Base 2.0 sections 5.22, 5.23, 8.11), the events and the log that tell
- * of them (5.2, 5.16.1.5), several namespaces and several controllers in one subsystem.
+ * Namespaces: Namespace Management and Attachment (Base 2.0 sections 5.22, 5.23, 8.11), the events and the log that
+ * tell of them (5.2, 5.16.1.5), several namespaces and several controllers in one subsystem.
  */
 #include "vssd_rig.h"
 

@@ -49,8 +49,8 @@ static int config_read(struct pci_bus *bus, unsigned int devfn, int where, int s
 }
 
 /*
- * Bus Master Enable (PCIe 7.5.1.1.3): a driver that has given up on us clears it and frees its memory. So whoever plays the
- * SSD asks vssd_bus_enter() first. Perhaps under a lock of Linux's, so that we cannot sleep, and it is not
+ * Bus Master Enable (PCIe 7.5.1.1.3): a driver that has given up on us clears it and frees its memory. So whoever
+ * plays the SSD asks vssd_bus_enter() first. Perhaps under a lock of Linux's, so that we cannot sleep, and it is not
  * waited for ever: a round takes microseconds, or a few milliseconds. One that takes longer, since it deallocates
  * memory, say, or has lost its processor, reaches no more of the host's memory than it has looked up already.
  *

@@ -68,6 +68,8 @@
  * @pci_devfn: likewise, device << 3 | function
  * @instance: the N of /dev/nvmeN
  * @reserved: zero
+ *
+ * Errors: -EINVAL, -EFAULT, -EIO (the controller does not say how many queues it granted).
  */
 struct snvme_info {
 	__u32 size;
@@ -100,12 +102,12 @@ struct snvme_info {
  * @flags: zero
  * @reserved: zero
  *
- * Errors: -EPERM without CAP_SYS_RAWIO, unless /dev/snvme is given to a group (not root's) that may read and
- * write it, and whoever opened it so is in that, and in no user namespace; -EBADF, -EACCES (descriptor not open read-write), -ENOTTY
- * (not an NVMe device), -EINVAL (a partition), -EOPNOTSUPP (not a PCIe controller of the stock
- * driver, or this kernel's driver is not one that the module knows how to share: the log says
- * what), -EBUSY (this session is attached already, or the controller is being reset), -EIO (it does not
- * say how many queues it granted), -ENOMEM, -ENODEV.
+ * Errors: -EPERM without CAP_SYS_RAWIO, unless /dev/snvme is given to a group (not root's) that may read and write
+ * it, and whoever opened it so is in that, and in no user namespace; -EBADF, -EACCES (descriptor not open
+ * read-write), -ENOTTY (not an NVMe device), -EINVAL (a partition), -EOPNOTSUPP (not a PCIe controller of the stock
+ * driver, or this kernel's driver is not one that the module knows how to share: the log says what), -EBUSY (this
+ * session is attached already, or the controller is being reset), -EIO (it does not say how many queues it granted),
+ * -ENOMEM, -ENODEV.
  */
 struct snvme_attach {
 	__u32 size;
@@ -123,8 +125,8 @@ struct snvme_attach {
  * @addr: address of 4,096 bytes
  * @reserved: zero
  *
- * The driver's own call for admin commands asks for CAP_SYS_ADMIN, which owners of queues need not have. A reset that goes
- * on is waited for. Errors: -EINVAL, -EFAULT, -ENODEV (not attached, or the controller is gone), -EINTR (a fatal
+ * The driver's own call for admin commands asks for CAP_SYS_ADMIN, which owners of queues need not have. A reset that
+ * goes on is waited for. Errors: -EINVAL, -EFAULT, -ENODEV (not attached, or the controller is gone), -EINTR (a fatal
  * signal came), -EAGAIN (resets follow each other), -ENOMEM.
  */
 struct snvme_identify {
@@ -164,11 +166,11 @@ struct snvme_identify {
  * be unregistered; before that, no queue is made. NVIDIA memory is contiguous in DMA addresses within
  * each 64 KiB.
  *
- * Errors: -EINVAL, -EFAULT, -ENOMEM, -EDQUOT (module parameter owner_memory), -ENOSPC (@table too small, or too many registrations), -EBADF (no
- * descriptor), -EOPNOTSUPP (memory type, memory that this device could reach only through bounce
- * buffers, or an exporter that does not give it to this device: the log says why), -EREMOTEIO (DMABUF,
- * NVIDIA: no path leads from this controller to that device's memory: the log says why), -ENODEV (not
- * attached, the controller is gone, or the memory is).
+ * Errors: -EINVAL, -EFAULT, -ENOMEM, -EDQUOT (module parameter owner_memory), -ENOSPC (@table too small, or too many
+ * registrations), -EBADF (no descriptor), -EOPNOTSUPP (memory type, memory that this device could reach only through
+ * bounce buffers, or an exporter that does not give it to this device: the log says why), -EREMOTEIO (DMABUF, NVIDIA:
+ * no path leads from this controller to that device's memory: the log says why), -ENODEV (not attached, the
+ * controller is gone, or the memory is).
  */
 struct snvme_mem_register {
 	__u32 size;
@@ -212,11 +214,11 @@ struct snvme_mem_register {
  * @epoch: out: the controller's epoch that the queue belongs to
  * @reserved: zero
  *
- * The kernel clears the ring before the controller learns of it, unless it lies in SNVME_MEM_DMABUF or
- * SNVME_MEM_NVIDIA memory: there the owner has cleared it. Errors: -EINVAL, -ENOENT (no such
- * @mem or @cq), -ENOSPC (no spare queue identifier), -EDQUOT (module parameters owner_queues, owner_commands), -EAGAIN (the controller is being reset),
- * -ESTALE (@cq died in a reset, or was revoked), -ECONNABORTED (memory of the session was taken away, and
- * is still registered), -EIO (the controller refused; the log has the status), -ENODEV.
+ * The kernel clears the ring before the controller learns of it, unless it lies in SNVME_MEM_DMABUF or SNVME_MEM_NVIDIA
+ * memory: there the owner has cleared it. Errors: -EINVAL, -ENOENT (no such @mem or @cq), -ENOSPC (no spare queue
+ * identifier), -EDQUOT (module parameters owner_queues, owner_commands), -ENOMEM, -EAGAIN (the controller is being
+ * reset), -ESTALE (@cq died in a reset, or was revoked), -ECONNABORTED (memory of the session was taken away, and is
+ * still registered), -EIO (the controller refused; the log has the status), -ENODEV.
  */
 struct snvme_queue_create {
 	__u32 size;
@@ -245,7 +247,8 @@ struct snvme_queue_create {
  * @handle: what to destroy
  * @reserved: zero
  *
- * Errors: -EINVAL, -ENOENT, -EBUSY (memory that holds a ring, a CQ that an SQ reports to).
+ * Errors: -EINVAL, -ENOENT, -EBUSY (memory that holds a ring, a CQ that an SQ reports to), -EINTR (a fatal signal came
+ * while the controller was being reset), -EIO (a live controller refuses to delete the queue).
  * Destroying a queue returns when the controller has forgotten it: no command of it is in
  * execution, and it will not be written to.
  */
