@@ -708,9 +708,29 @@ int vssd_ctrl_add(struct vssd *v, const struct vssd_ctrl_config *config,
 	return 0;
 }
 
+/*
+ * What @ctrl has with media ends, however long that takes; everybody is stopped before and after, but not meanwhile:
+ * the others have done nothing to wait for.
+ */
+static void let_end(struct vssd_ctrl *ctrl)
+{
+	SNV_STORE_RELAXED(&ctrl->cc, 0);	/* or it would be enabled again */
+	ctrl_disable(ctrl);
+	for (uint32_t turn = 0; !free_queues(ctrl); turn++) {
+		poll_all_media(ctrl->v);
+		vssd_go(ctrl->v);
+		if (turn < AWAKE)
+			snv_thread_relax(turn);
+		else
+			snv_thread_nap();
+		vssd_stop(ctrl->v);
+	}
+}
+
 void vssd_ctrl_reset(struct vssd_ctrl *ctrl)
 {
 	vssd_stop(ctrl->v);
+	let_end(ctrl);
 	vssd_ctrl_power_on(ctrl);
 	vssd_go(ctrl->v);
 }
@@ -729,6 +749,7 @@ void vssd_ctrl_remove(struct vssd_ctrl *ctrl)
 	struct vssd *v = ctrl->v;
 
 	vssd_stop(v);
+	let_end(ctrl);
 	vssd_ctrl_power_on(ctrl);
 	v->ctrl[ctrl->cntlid] = NULL;
 	for (uint32_t nsid = 1; nsid <= VSSD_MAX_NS; nsid++)

@@ -121,7 +121,7 @@ static int identify_ctrl(struct vssd_cmd *cmd, void *data)
 	return 0;
 }
 
-/* No limits but those of every command (VSL, WZSL, ..., ZASL): zeros; unless it is that of deallocating. */
+/* Verify has the limit of commands with data: it reads as much. No others (WZSL, ..., ZASL), but perhaps of deallocating. */
 static int identify_csi_ctrl(struct vssd_cmd *cmd, void *data)
 {
 	uint32_t dmrsl = cmd->ctrl->config.dmrsl;
@@ -129,6 +129,8 @@ static int identify_csi_ctrl(struct vssd_cmd *cmd, void *data)
 
 	if (!csi_supported(cdw11_csi(cmd)))
 		return SNV_SC_INVALID_IOCS;
+	if (cdw11_csi(cmd) == VSSD_CSI_NVM)
+		id->vsl = cmd->ctrl->config.mdts;
 	if (dmrsl && cdw11_csi(cmd) == VSSD_CSI_NVM) {
 		id->dmrl = 1;
 		id->dmrsl = snv_le32(dmrsl);

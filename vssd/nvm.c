@@ -679,6 +679,9 @@ static int verify_step(struct vssd_cmd *cmd)
 {
 	int status = check_range(cmd, false);
 
+	/* VSL: Base figure 276 (NVM). */
+	if (!status && (uint64_t)cmd->u.nlb << cmd->ns->lba_shift > vssd_max_transfer(cmd->ctrl))
+		status = SNV_SC_INVALID_FIELD;
 	if (!status)
 		status = check_tags(cmd->ns, vssd_cdw12(cmd), vssd_cdw14(cmd), cmd->u.slba);
 	if (!status)

@@ -9,6 +9,7 @@
 #include "core.h"
 
 #define ROUND		64	/* commands in one round of a worker, before timers and media again */
+#define MOST_KEPT	512	/* pieces of memory that a command of the pool has room for while it is free */
 #define ADMIN_ROUND	8
 
 /* ---- doorbells -------------------------------------------------------------------------------- */
@@ -239,6 +240,8 @@ static void release(struct vssd_cmd *cmd)
 		vssd_free(w->v, cmd->bounce, cmd->bounce_size);
 		cmd->bounce = NULL;
 	}
+	if (cmd->data.cap > MOST_KEPT)
+		vssd_segs_free(w->v, &cmd->data);
 	cmd->stopped = false;
 	cmd->dead = false;
 	cmd->lose = false;
@@ -743,12 +746,16 @@ static bool lacks_slots(const struct vssd_sq *sq, const struct snv_sqe *sqe)
 static uint32_t serve(struct vssd_sq *sq, uint32_t max)
 {
 	struct vssd_worker *w = sq->worker;
-	bool usual = sq->qid && !w->v->hooks && !sq->first;
 	struct ended ended = { .n = 0 };
 	uint32_t n = 0, left;
+	bool usual;
 
 	look_at_head(sq->cq);
 	look_at_tail(sq);
+	/* The second of a pair was there when the first was fetched: a tail that goes back takes it away. */
+	if (__builtin_expect(sq->first && sq->head == sq->tail, 0))
+		vssd_cancel(sq->first, SNV_SC_FUSED_MISSING);
+	usual = sq->qid && !w->v->hooks && !sq->first;
 	while (n < max && (left = may_fetch(sq)) != 0) {
 		bool alone = false;
 

@@ -259,7 +259,7 @@ static void start(void)
 	char why[256];
 
 	CHECK(!vssd_home_open_bare("ram,size=1M,queues=4,cmb=16k", &home, &config, why, sizeof(why)));
-	CHECK(!vssd_remote_create(home, &config, &neighbour));
+	CHECK(!vssd_remote_create(home, &config, -1, &neighbour));
 	CHECK(!vssd_remote_guard());
 	hello(neighbour);
 }
@@ -275,7 +275,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		start();
 	before = dup(0);
 	close(before);
-	CHECK(!vssd_remote_create(home, &config, &c.remote));
+	CHECK(!vssd_remote_create(home, &config, -1, &c.remote));
 	c.memory = memfd_create("client", MFD_CLOEXEC);
 	CHECK(c.memory >= 0 && !ftruncate(c.memory, BYTES));
 	if (how & 7) {

@@ -6,12 +6,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -674,15 +676,22 @@ static void test_lies(struct client *neighbour)
 }
 
 /* Memory gets shorter under a controller: under its data, then under its rings. */
+/* Memory that goes: data, rings, and data while half a message has the connection's thread wait. */
 static void test_truncation(struct client *neighbour)
 {
 	struct client c;
 
-	for (int rings = 0; rings < 2; rings++) {
+	for (int turn = 0; turn < 3; turn++) {
+		bool rings = turn == 1;
+
 		is(arrive(&c), 0, "a client");
 		is(works(&c, 32, 7), 0, "that works");
 		munmap(c.memory, MEMORY);
 		c.memory = NULL;
+		if (turn == 2) {
+			ok(send_bytes(c.socket, "", 1, NULL, 0), "a part of a message");
+			usleep(100000);		/* for it to be taken */
+		}
 		if (!rings) {
 			/* The rings stay; the entry was written before. */
 			struct snv_sqe sqe = rw(SNV_OP_WRITE, 40, DATA);
@@ -748,6 +757,65 @@ static void test_crowd(struct client *neighbour)
 	}
 	is(again, 0, "when they have gone, there is room again");
 	is(works(neighbour, 64, 10), 0, "the neighbour goes on");
+}
+
+/* Descriptors are too few for one client more. */
+static void test_descriptors(struct client *neighbour)
+{
+	struct rlimit limit, low;
+	struct client c;
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	low = limit;
+	low.rlim_cur = 200;
+	setrlimit(RLIMIT_NOFILE, &low);
+	dial(&c);
+	is(hello(&c), EMFILE, "where descriptors are few, a client is told so");
+	hang_up(&c);
+	setrlimit(RLIMIT_NOFILE, &limit);
+	dial(&c);
+	is(hello(&c), 0, "where they are not, it is served");
+	hang_up(&c);
+	is(works(neighbour, 64, 12), 0, "the neighbour goes on");
+}
+
+/* A TCP socket whose end takes as long as the client likes, sent with a message that nobody receives any more. */
+static void test_lingering(struct client *neighbour)
+{
+	const struct linger linger = { .l_onoff = 1, .l_linger = 20 };
+	const struct vfio_user_header bad = { .size = 1 };
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t length = sizeof(address);
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), peer;
+	int tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	static char bytes[65536];
+	struct client c;
+	double start;
+
+	bind(listener, (struct sockaddr *)&address, sizeof(address));
+	getsockname(listener, (struct sockaddr *)&address, &length);
+	listen(listener, 1);
+	connect(tcp, (struct sockaddr *)&address, sizeof(address));
+	peer = accept(listener, NULL, NULL);
+	ok(peer >= 0, "a connection");
+	while (send(tcp, bytes, sizeof(bytes), 0) > 0)
+		;
+	setsockopt(tcp, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+	dial(&c);
+	ok(send_bytes(c.socket, &bad, sizeof(bad), NULL, 0) && send_bytes(c.socket, &bad, sizeof(bad), &tcp, 1),
+	   "the end of it lies in the server's hands");
+	close(tcp);
+	usleep(100000);
+	hang_up(&c);
+	sleep(2);		/* for the server to look for those that have ended */
+	start = now();
+	dial(&c);
+	is(hello(&c), 0, "the next client is served");
+	ok(now() - start < 10, "at once: %.1f s", now() - start);
+	hang_up(&c);
+	close(peer);
+	close(listener);
+	is(works(neighbour, 64, 13), 0, "the neighbour goes on");
 }
 
 /* ---- the library at the other end ---------------------------------------------------------------- */
@@ -879,6 +947,8 @@ int main(void)
 	test_truncation(&neighbour);
 	test_deaths(&neighbour);
 	test_crowd(&neighbour);
+	test_descriptors(&neighbour);
+	test_lingering(&neighbour);
 	test_serve(server);
 	is(works(&neighbour, 64, 11), 0, "the neighbour has seen it all");
 	hang_up(&neighbour);

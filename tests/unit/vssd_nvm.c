@@ -2,6 +2,9 @@
 /*
  * The NVM command set, NVM Command Set 1.0c section 3.2 and Base 2.0 sections 3.4.2, 3.4.3 (fused), 7.1 (Flush).
  */
+#include <pthread.h>
+#include <unistd.h>
+
 #include "vssd_rig.h"
 
 static uint64_t blocks(struct rig *r)
@@ -394,6 +397,46 @@ static void deallocate(void)
 	rig_close(r, "DSM");
 }
 
+/* The first of a pair is the last command of a round; before the next one the host takes the second back. */
+static void taken_back(void)
+{
+	struct rig *r = rig_plain();
+	uint64_t a = rig_mem(r, 4096);
+	struct snv_sqe sqe = rig_rw(r, SNV_OP_READ, 0, 1);
+	uint16_t cid;
+
+	is(rig_create_pair(r, 2, 128), 0, "a queue");
+	sqe.prp1 = snv_le64(a);
+	r->no_ring = true;
+	for (int i = 0; i < 63; i++)
+		rig_submit(r, 2, &sqe);
+	sqe = rig_rw(r, SNV_OP_COMPARE, 0, 1);
+	sqe.prp1 = snv_le64(a);
+	sqe.flags = SNV_SQE_FUSE_FIRST;
+	cid = rig_submit(r, 2, &sqe);
+	r->no_ring = false;
+	rig_doorbell(r, 2, false, r->sq[2].tail + 1);
+	vssd_poll(r->v, 0);
+	rig_reap(r);
+	is(status(r, cid), RIG_NO_CQE, "the first of a pair waits");
+	rig_ring(r, 2);
+	is(rig_wait(r, cid), SNV_SC_FUSED_MISSING, "and ends when its second is taken back");
+	rig_close(r, "taken back");
+}
+
+static void verify_limit(void)
+{
+	struct rig *r = rig_plain();
+	uint64_t a = rig_mem(r, 4096);
+	struct snv_id_ctrl_nvm *id = rig_ptr(r, a);
+
+	is(rig_identify(r, SNV_CNS_CSI_CTRL, 0, 0, a), 0, "NVM 4.1.5.4 Identify Controller");
+	is(id->vsl, 8, "NVM 4.1.5.4 VSL: 1 MiB");
+	is(rig_io(r, SNV_OP_VERIFY, 0, 2048, 0, 0), 0, "NVM 3.2.5 Verify of as much");
+	is(rig_io(r, SNV_OP_VERIFY, 0, 2049, 0, 0), SNV_SC_INVALID_FIELD, "NVM 3.2.5 and of more");
+	rig_close(r, "verify limit");
+}
+
 static void uncorrectable(void)
 {
 	struct rig *r = rig_plain();
@@ -758,6 +801,56 @@ static void cut(void)
 	rig_close(r, "cut");
 }
 
+struct leaver {
+	struct rig *r;
+	uint32_t gone;
+};
+
+static void *leave(void *arg)
+{
+	struct leaver *l = arg;
+
+	vssd_ctrl_reset(l->r->c);
+	SNV_STORE_RELEASE(&l->gone, 1);
+	return NULL;
+}
+
+/* A controller is reset while a medium has a command of it: the workers go on, or that would never end. */
+static void leave_slowly(void)
+{
+	struct leaver l = { .r = NULL };
+	struct rig_config g;
+	struct snv_sqe sqe;
+	uint32_t rounds = 0;
+	pthread_t thread;
+	struct rig *r;
+
+	rig_defaults(&g);
+	l.r = r = rig_start(&g);
+	r->ram->async = true;
+	r->ram->held = true;
+	sqe = rig_rw(r, SNV_OP_READ, 0, 8);
+	rig_prp(r, &sqe, rig_mem(r, 4096), 4096);
+	rig_submit(r, 1, &sqe);
+	for (int i = 0; i < 10; i++)
+		rig_step(r);
+	is(vssd_media_inflight(r->v, 0), 1, "vssd_ctrl_reset(): a read is in flight");
+	alarm(60);
+	pthread_create(&thread, NULL, leave, &l);
+	while (rounds++ < 1000 && !SNV_LOAD_ACQUIRE(&l.gone))
+		vssd_poll(r->v, 0);
+	ok(!l.gone, "vssd_ctrl_reset(): waits for it, and nobody else does");
+	vssd_stop(r->v);
+	r->ram->held = false;
+	vssd_go(r->v);
+	pthread_join(thread, NULL);
+	alarm(0);
+	is(vssd_media_inflight(r->v, 0), 0, "vssd_ctrl_reset(): the read has ended");
+	rig_forget(r);
+	ok(rig_enable(r) && !rig_create_pair(r, 1, 16), "vssd_ctrl_reset(): and all begins anew");
+	rig_close(r, "leave slowly");
+}
+
 /* Deallocating a little at a time. */
 static void deallocate_limit(void)
 {
@@ -823,6 +916,8 @@ int main(void)
 	fused(true);
 	zeroes();
 	deallocate();
+	taken_back();
+	verify_limit();
 	uncorrectable();
 	copies(false);
 	copies(true);
@@ -835,6 +930,7 @@ int main(void)
 	transient(false);
 	transient(true);
 	cut();
+	leave_slowly();
 	deallocate_limit();
 	counters();
 	return done();

@@ -533,6 +533,9 @@ static int start(struct request *r)
 	int ret;
 
 	do {
+		/* Nobody waits for it any more: what it was about to do could take hours. */
+		if (r->io->dead)
+			return SNV_SC_ABORT_REQ;
 		next_piece(r);
 		if (!u->in_place) {
 			if (!queue_piece(&u->worker[r->io->worker], r))

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -24,6 +25,7 @@
 
 #define PAGE_BYTES	4096U
 #define MAX_MAPPED	(1ULL << 40)	/* bytes: 64 clients leave the address space a half */
+#define MOST_DEALLOCATED	(1U << 18)	/* blocks, by one command */
 #define MSIX_ENTRY	16U
 #define HUGETLBFS	0x958458f6	/* statfs(2) */
 #define BITS		64U
@@ -59,6 +61,7 @@ struct range {
 
 struct vssd_remote {
 	struct vssd_home *home;
+	int socket;			/* the connection; -1: none */
 	struct vssd_ctrl *ctrl;
 	struct vssd_ctrl_config config;
 	struct vssd_pci pci;
@@ -94,7 +97,18 @@ static void kick(struct vssd_remote *r)
 		eventfd_write(r->kick, 1);
 }
 
-/* Is @at in the window, which is to be replaced by zeros? As a whole, so that this takes no mapping more. */
+static bool zeros(uintptr_t begin, uintptr_t end)
+{
+	return mmap((void *)begin, end - begin, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED;
+}
+
+/*
+ * Is @at in the window, which is to be replaced by zeros? As a whole, so that this takes no mapping more; a page of it
+ * where the system's limits have no room for so much memory of our own (vm.overcommit_memory, RLIMIT_DATA). The
+ * connection ends, whether its thread waits for the rest of a message or to be told of it (kick()): until then
+ * commands may fill the memory.
+ */
 static bool replace(struct window *w, uintptr_t at)
 {
 	uint32_t changes = __atomic_load_n(&w->changes, __ATOMIC_ACQUIRE);
@@ -102,12 +116,15 @@ static bool replace(struct window *w, uintptr_t at)
 	struct vssd_remote *r = SNV_LOAD_RELAXED(&w->remote);
 
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
-	if (changes & 1 || SNV_LOAD_RELAXED(&w->changes) != changes || !r || at < begin || at >= end ||
-	    mmap((void *)begin, end - begin, PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
+	if (changes & 1 || SNV_LOAD_RELAXED(&w->changes) != changes || !r || at < begin || at >= end)
+		return false;
+	at -= at % PAGE_BYTES;
+	if (!zeros(begin, end) && !zeros(at, at + PAGE_BYTES))
 		return false;
 	SNV_STORE_RELAXED(&r->lied, 1);
 	kick(r);
+	if (r->socket >= 0)
+		shutdown(r->socket, SHUT_RDWR);
 	return true;
 }
 
@@ -821,7 +838,8 @@ static int build(struct vssd_remote *r)
 	return add_controller(r);
 }
 
-int vssd_remote_create(struct vssd_home *home, const struct vssd_ctrl_config *config, struct vssd_remote **out)
+int vssd_remote_create(struct vssd_home *home, const struct vssd_ctrl_config *config, int socket,
+		       struct vssd_remote **out)
 {
 	struct vssd_remote *r = calloc(1, sizeof(*r));
 	int ret;
@@ -829,9 +847,12 @@ int vssd_remote_create(struct vssd_home *home, const struct vssd_ctrl_config *co
 	if (!r)
 		return -ENOMEM;
 	r->home = home;
+	r->socket = socket;
 	r->config = *config;
-	/* What a client does ends with it. */
+	/* What a client does ends with it, and no command of it keeps the others waiting. */
 	r->config.no_nssr = true;
+	if (!r->config.dmrsl)
+		r->config.dmrsl = MOST_DEALLOCATED;
 	r->doorbell_bytes = vssd_doorbell_bytes(&r->config);
 	r->kick = r->nothing = r->doorbell_fd = r->cmb_fd = -1;
 	vssd_home_polled(home, 1);

@@ -34,11 +34,13 @@ struct vssd_reply {
  * vssd_remote_create() - a controller
  * @home: opened by vssd_home_open_bare()
  * @config: what that said
+ * @socket: shut down when the client turns out to have lied of its memory; open until the end; -1: there is none
+ * @out: out
  *
  * Return: 0, -ENOMEM, -ENOSPC (there are as many controllers as there can be), an errno of
  * memfd_create(2).
  */
-int vssd_remote_create(struct vssd_home *home, const struct vssd_ctrl_config *config,
+int vssd_remote_create(struct vssd_home *home, const struct vssd_ctrl_config *config, int socket,
 		       struct vssd_remote **out);
 /* Takes it away, whatever it is doing, and lets go of all memory. */
 void vssd_remote_destroy(struct vssd_remote *remote);

@@ -8,30 +8,38 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "../pci.h"
 #include "remote.h"
 #include "serve.h"
 #include "user.h"
 
 #define MAX_CLIENTS	128	/* connections: those of controllers, and some to be told that there are no more */
 #define FIRST_S		10	/* that these have to say something */
+#define CLIENT_FDS	(VFIO_USER_MAX_FDS + 8)	/* of a connection, but for its interrupts; those of a message come and go */
+#define HOME_FDS	64
 
 /**
  * struct client - a connection
  * @next: in serve->clients, which the accepting thread owns
- * @socket: closed when it is joined
+ * @lock: of @socket
+ * @socket: closed by the client's own thread, which may take as long as what lies unread in it likes; -1 then
+ * @refused: there are no descriptors for it
  * @ended: release; partner: reap_clients()'s acquire
  */
 struct client {
 	struct client *next;
 	struct vssd_serve *serve;
 	pthread_t id;
+	pthread_mutex_t lock;
 	int socket;
+	bool refused;
 	uint32_t ended;
 };
 
@@ -176,13 +184,25 @@ static void refuse(int socket, struct message *m, struct vssd_reply *reply, int 
 		close(m->fds[--m->n_fds]);
 }
 
+/* Nobody shuts it down any more; what closing it takes, it takes this thread. */
+static void hang_up(struct client *c)
+{
+	int socket = c->socket;
+
+	pthread_mutex_lock(&c->lock);
+	c->socket = -1;
+	pthread_mutex_unlock(&c->lock);
+	close(socket);
+}
+
 static void *attend(void *arg)
 {
 	struct client *c = arg;
 	struct vssd_remote *r = NULL;
 	struct message *m = malloc(sizeof(*m));
 	struct vssd_reply *reply = malloc(sizeof(*reply));
-	int ret = m && reply ? vssd_remote_create(c->serve->home, &c->serve->config, &r) : -ENOMEM;
+	int ret = !m || !reply ? -ENOMEM : c->refused ? -EMFILE :
+		  vssd_remote_create(c->serve->home, &c->serve->config, c->socket, &r);
 	struct pollfd fds[] = {
 		{ .fd = c->socket, .events = POLLIN },
 		{ .fd = r ? vssd_remote_fd(r) : -1, .events = POLLIN },
@@ -202,7 +222,7 @@ static void *attend(void *arg)
 		vssd_remote_destroy(r);
 	free(m);
 	free(reply);
-	shutdown(c->socket, SHUT_RDWR);
+	hang_up(c);
 	SNV_STORE_RELEASE(&c->ended, 1);
 	return NULL;
 }
@@ -213,18 +233,31 @@ static void *attend(void *arg)
 static void reap_clients(struct vssd_serve *s, bool all)
 {
 	for (struct client **at = &s->clients, *c; (c = *at);) {
-		if (all)
+		pthread_mutex_lock(&c->lock);
+		if (all && c->socket >= 0)
 			shutdown(c->socket, SHUT_RDWR);
+		pthread_mutex_unlock(&c->lock);
 		if (!all && !SNV_LOAD_ACQUIRE(&c->ended)) {
 			at = &c->next;
 			continue;
 		}
 		pthread_join(c->id, NULL);
-		close(c->socket);
+		pthread_mutex_destroy(&c->lock);
 		*at = c->next;
 		s->n_clients--;
 		free(c);
 	}
+}
+
+/* Has each of @clients all that it may ask for? Or another would find none left, and be cut off (MSG_CTRUNC). */
+static bool descriptors_for(const struct vssd_serve *s, uint32_t clients)
+{
+	struct rlimit limit;
+	struct vssd_pci pci;
+
+	vssd_pci_init(&pci, &s->config);
+	return getrlimit(RLIMIT_NOFILE, &limit) ||
+	       (rlim_t)clients * (pci.vectors + CLIENT_FDS) + HOME_FDS <= limit.rlim_cur;
 }
 
 static void take_client(struct vssd_serve *s)
@@ -244,7 +277,10 @@ static void take_client(struct vssd_serve *s)
 	}
 	c->serve = s;
 	c->socket = socket;
+	c->refused = !descriptors_for(s, s->n_clients + 1);
+	pthread_mutex_init(&c->lock, NULL);
 	if (pthread_create(&c->id, NULL, attend, c)) {
+		pthread_mutex_destroy(&c->lock);
 		close(socket);
 		free(c);
 		return;
