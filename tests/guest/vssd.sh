@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# vssd.sh [TIMES]: SSDs that vssd.ko plays, under the stock driver and beside it; made and removed TIMES times while
-# they are in use.
+# vssd.sh [TIMES]: SSDs that vssd.ko plays, under the stock driver and beside it; made and removed while they are in use.
+# With TIMES, only that, so often.
 #
 # guest: --timeout 400
 set -u
@@ -17,7 +17,39 @@ in_use() {
 		--time_based --runtime=60
 }
 
+make_again() {
+	local made=0 i
+
+	for i in $(seq "$times"); do
+		make_ssd "again$i" size=64M || break
+		in_use "$disk" >/dev/null 2>&1 &
+		within 60 has_written 0 || break
+		rmdir "$ssds/again$i" || break
+		wait $!
+		made=$((made + 1))
+	done
+	is "made and removed in use" "$made" "$times"
+}
+
+load_again() {
+	local loaded=0
+
+	for _ in $(seq "$times"); do
+		rmmod vssd && load_vssd && make_ssd last size=16M && rmdir $ssds/last || break
+		loaded=$((loaded + 1))
+	done
+	is "loaded and unloaded" "$loaded" "$times"
+}
+
 try "load the module" load_vssd || done_testing
+if [ $# -gt 0 ]; then
+	make_ssd one size=64M || not_ok "one that stays"
+	make_again
+	try "remove the first" rmdir $ssds/one
+	load_again
+	try "unload" rmmod vssd
+	done_testing
+fi
 refuses "a size that is none" "nvalid" sh -c "mkdir $ssds/no && echo much >$ssds/no/size"
 refuses "the module stays while there are SSDs" "in use|unavailable" rmmod vssd
 rmdir "$ssds/no"
@@ -87,23 +119,9 @@ intact
 make_ssd two size=64M lba=4096 || not_ok "another"
 is "its blocks" "$(cat "/sys/block/$disk/queue/logical_block_size")" 4096
 try "fio" fio --name=verify --filename="/dev/$disk" --size=16m --rw=randwrite --bs=4k --direct=1 --verify=crc32c
-made=0
-for i in $(seq "$times"); do
-	make_ssd "again$i" size=64M || break
-	in_use "$disk" >/dev/null 2>&1 &
-	within 60 has_written 0 || break
-	rmdir "$ssds/again$i" || break
-	wait $!
-	made=$((made + 1))
-done
-is "made and removed in use" "$made" "$times"
+make_again
 try "remove the first" rmdir $ssds/one
 try "remove the second" rmdir $ssds/two
-loaded=0
-for _ in $(seq "$times"); do
-	rmmod vssd && load_vssd && make_ssd last size=16M && rmdir $ssds/last || break
-	loaded=$((loaded + 1))
-done
-is "loaded and unloaded" "$loaded" "$times"
+load_again
 try "unload" rmmod vssd
 done_testing
