@@ -287,9 +287,11 @@ GUEST_NEWER_LONG := faults torture
 GUEST_DEBUG := failures
 guest_tests = $(GUEST_TESTS) $(if $(filter on,$(2)),$(GUEST_IOMMU)) $(if $(filter on debug,$(2) $(1)),$(GUEST_LONG) $(if $(filter 6.1,$(1)),,$(GUEST_NEWER_LONG))) \
 	$(if $(filter debug,$(1)),$(GUEST_DEBUG),$(if $(filter on,$(2)),$(GUEST_DEBIAN_LONG)))
-# `make test` has half an hour on two processors: of the long ones, each kernel has some there (GUEST_SOME=1).
-GUEST_SPARED := $(addprefix linux-6.1-iommu-on-,outside kill stock fabric vfio fuzz_ioctl nvidia namespaces vssd) \
-	$(addprefix linux-6.12-iommu-on-,tool rogue modules vssd_kinds) linux-6.12-iommu-off-vssd
+# `make test` has half an hour on two processors: each kernel has some of the long ones there, and those that
+# are run with the IOMMU off and enforcing are so on one of them each (GUEST_SOME=1).
+GUEST_SPARED := $(addprefix linux-6.1-iommu-on-,$(GUEST_TESTS) outside kill stock fabric vfio fuzz_ioctl nvidia namespaces) \
+	$(addprefix linux-6.12-iommu-on-,tool rogue modules vssd_kinds torture) \
+	$(addprefix linux-6.12-iommu-off-,$(filter-out venue,$(GUEST_TESTS)))
 GUEST_RUNS = $(filter-out $(if $(GUEST_SOME),$(GUEST_SPARED:%=$(B)/guest-tests/%)),\
 	$(foreach k,$(or $(KERNEL),$(SERIES)),$(foreach i,$(or $(IOMMU),off on),\
 	$(patsubst %,$(B)/guest-tests/linux-$(k)-iommu-$(i)-%,$(call guest_tests,$(k),$(i))))))

@@ -159,7 +159,9 @@ monitor() {
 	local port reply
 
 	exec {port}<>/dev/ttyS2
-	# Its greeting, and the prompt of the command before, are not the answer to this one.
+	# What stands in its line already is not a part of this command: some of its greeting, which this port's echo gave
+	# back to it before init switched that off. And greeting and prompts are not the answer.
+	echo >&"$port"
 	while read -r -t 0.3 -n 256 <&"$port"; do :; done
 	echo "$1" >&"$port"
 	while read -r -t 10 -d ')' reply <&"$port" && [[ $reply != *'(qemu' ]]; do :; done
