@@ -6,12 +6,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -374,6 +376,17 @@ static bool is_over(struct client *c)
 	return poll(&pfd, 1, PATIENCE * 1000) == 1 && recv(c->socket, &byte, 1, MSG_DONTWAIT) <= 0;
 }
 
+/* Has the other end received all that was sent? */
+static bool is_taken(struct client *c)
+{
+	double end = now() + PATIENCE;
+	int left = 1;
+
+	while (!ioctl(c->socket, SIOCOUTQ, &left) && left && now() < end)
+		usleep(1000);
+	return !left;
+}
+
 /* ---- tests ------------------------------------------------------------------------------------- */
 
 static void test_version(void)
@@ -689,8 +702,7 @@ static void test_truncation(struct client *neighbour)
 		munmap(c.memory, MEMORY);
 		c.memory = NULL;
 		if (turn == 2) {
-			ok(send_bytes(c.socket, "", 1, NULL, 0), "a part of a message");
-			usleep(100000);		/* for it to be taken */
+			ok(send_bytes(c.socket, "", 1, NULL, 0) && is_taken(&c), "a part of a message is taken");
 		}
 		if (!rings) {
 			/* The rings stay; the entry was written before. */
@@ -805,14 +817,16 @@ static void test_lingering(struct client *neighbour)
 	ok(send_bytes(c.socket, &bad, sizeof(bad), NULL, 0) && send_bytes(c.socket, &bad, sizeof(bad), &tcp, 1),
 	   "the end of it lies in the server's hands");
 	close(tcp);
-	usleep(100000);
+	ok(is_over(&c), "and it ends the connection");
 	hang_up(&c);
-	sleep(2);		/* for the server to look for those that have ended */
 	start = now();
-	dial(&c);
-	is(hello(&c), 0, "the next client is served");
+	/* Before it takes the first of these, or the second, the server looks for those that have ended. */
+	for (int i = 0; i < 2; i++) {
+		dial(&c);
+		is(hello(&c), 0, "the next client is served");
+		hang_up(&c);
+	}
 	ok(now() - start < 10, "at once: %.1f s", now() - start);
-	hang_up(&c);
 	close(peer);
 	close(listener);
 	is(works(neighbour, 64, 13), 0, "the neighbour goes on");
