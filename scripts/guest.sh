@@ -32,7 +32,8 @@ usage() {
 	  --append WORD     one more word for the kernel's command line
 	  --no-nvme-root    the root disk is a virtio device, and the guest has the stock driver's
 	                    modules, in order, in /stock
-	  --timeout S       give up after so many seconds (120)
+	  --timeout S       give up after so many seconds (900): far more than a test takes, which says
+	                    nothing on a machine that is busy; four times that with the debug kernel
 	  --allow REGEX     lines of the kernel's log that this test is meant to cause
 	  --allow-report REGEX  whole reports, with a backtrace, that have such a line and none of our modules':
 	                    what a kernel says of its own
@@ -59,7 +60,7 @@ splats+='|lockdep is turned off|blocked for more than|Call Trace|Kernel panic|ge
 
 # --- the command line ---
 
-kernel=6.1 iommu='' smp=2 mem=2G bar='' append='' timeout=120 out='' stream='' root=nvme
+kernel=6.1 iommu='' smp=2 mem=2G bar='' append='' timeout=900 out='' stream='' root=nvme
 [ "${V:-0}" = 0 ] || stream=1
 disks=() allowed=() reports=() extra=()
 

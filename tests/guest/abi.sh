@@ -3,8 +3,6 @@
 #
 # The kernel ABI, from its specification: what it refuses and with which errno, on the disk that
 # carries the root file system and on another; then 1,000 queues made and deleted.
-#
-# guest: --timeout 400
 set -u
 # shellcheck source-path=SCRIPTDIR
 . "${0%/*}/lib.sh"

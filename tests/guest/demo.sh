@@ -4,8 +4,6 @@
 # One SSD, two masters. On a mounted ext4 file system fio writes and verifies through the stock nvme
 # driver, while another process reads the tree's files through NVMe queues of its own and compares
 # SHA-256, and writes and reads back a preallocated file, with no kernel on its path.
-#
-# guest: --timeout 170
 set -u
 # shellcheck source-path=SCRIPTDIR
 . "${0%/*}/lib.sh" >/dev/null

@@ -6,7 +6,6 @@
 #
 # guest: --module nvmet-tcp
 # guest: --module nvme-tcp
-# guest: --timeout 300
 set -u
 # shellcheck source-path=SCRIPTDIR
 . "${0%/*}/lib.sh"
@@ -68,11 +67,11 @@ try "export the disk" export_disk || done_testing
 busybox ip link set lo up
 try "an initiator connects" nvme connect -t tcp -a 127.0.0.1 -s 4420 -n "$nqn" --hostid="$host" \
 	--hostnqn="nqn.2014-08.org.nvmexpress:uuid:$host" || done_testing
-within 30 find_remote && ok "it has the disk" || { not_ok "it has the disk"; done_testing; }
+wait_until find_remote && ok "it has the disk" || { not_ok "it has the disk"; done_testing; }
 try "snvme bind sees that the disk is taken" sh -c "snvme bind $name 2>&1 | grep -q 'NVMe target'"
 try "the initiator mounts its file system" mount "/dev/${remote}p1" /mnt || done_testing
 
-steady_start "/dev/$name" 200 $((16 << 20)) $((8 << 20)) 1 1 || { not_ok "an owner"; done_testing; }
+steady_start "/dev/$name" 100000 $((16 << 20)) $((8 << 20)) 1 1 || { not_ok "an owner"; done_testing; }
 fio_start /mnt/fio 4
 differing=0
 for ((turn = 0; turn < 10; turn++)); do

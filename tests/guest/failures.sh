@@ -6,7 +6,6 @@
 # debug kernel, which has fault injection; the others skip it.
 #
 # guest: --bar 64M
-# guest: --timeout 300
 # Where vmalloc() fails, the kernel shows who asked; what is wrong has a headline of its own.
 # guest: --allow Call Trace
 set -u

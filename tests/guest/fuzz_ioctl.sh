@@ -6,7 +6,6 @@
 # other device.
 #
 # guest: --bar 64M
-# guest: --timeout 300
 # A kernel that takes no 32-bit calls ends a child that tries one.
 # guest: --allow traps: fuzz_ioctl
 set -u

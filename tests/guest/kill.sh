@@ -3,8 +3,6 @@
 #
 # 200 processes with reads and writes in flight on queues of their own end by SIGKILL, while fio
 # verifies on the file system that is mounted from the same disk.
-#
-# guest: --timeout 900
 set -u
 # shellcheck source-path=SCRIPTDIR
 . "${0%/*}/lib.sh"
@@ -17,7 +15,7 @@ fio_start /mnt
 
 killed=0
 while [ "$killed" -lt 200 ]; do
-	hog_start "/dev/$name" rw 60 $((16 << 20)) $((32 << 20)) || break
+	hog_start "/dev/$name" rw 3600 $((16 << 20)) $((32 << 20)) || break
 	kill -KILL "$hog"
 	hog_end
 	code=$?

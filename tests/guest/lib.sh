@@ -81,11 +81,14 @@ done_testing() {
 # A script that ends otherwise has failed, whatever its last command said.
 trap '[ -n "$planned" ] || { not_ok "ends with done_testing"; exit 1; }' EXIT
 
-# within SECONDS COMMAND...: until the command succeeds; 1 if it has not by then.
-within() {
-	local end=$((SECONDS + $1))
+# For how many seconds to wait for what must come. It says that something hangs, and nothing of how long it takes: an
+# emulated machine beside others can be slow by any factor.
+patience=300
 
-	shift
+# wait_until COMMAND...: until the command succeeds; 1 if it does not.
+wait_until() {
+	local end=$((SECONDS + patience))
+
 	until "$@"; do
 		[ $SECONDS -lt $end ] || return 1
 		sleep 0.1
@@ -123,7 +126,7 @@ find_disk() {
 
 # ctrl_of SERIAL: the controller's name, such as nvme1. The driver probes in the background: wait.
 ctrl_of() {
-	within 30 find_ctrl "$1"
+	wait_until find_ctrl "$1"
 }
 
 # disk_of SERIAL [NSID]: the block device's name of its namespace NSID (1), such as nvme1n1: not always named by it,
@@ -131,7 +134,7 @@ ctrl_of() {
 disk_of() {
 	local controller
 
-	controller=$(ctrl_of "$1") && within 30 find_disk "$controller" "${2:-1}"
+	controller=$(ctrl_of "$1") && wait_until find_disk "$controller" "${2:-1}"
 }
 
 # bar_device: the PCI device with a BAR of memory (guest.sh --bar), switched on: its folder in sysfs.
@@ -164,7 +167,7 @@ monitor() {
 	echo >&"$port"
 	while read -r -t 0.3 -n 256 <&"$port"; do :; done
 	echo "$1" >&"$port"
-	while read -r -t 10 -d ')' reply <&"$port" && [[ $reply != *'(qemu' ]]; do :; done
+	while read -r -t $patience -d ')' reply <&"$port" && [[ $reply != *'(qemu' ]]; do :; done
 	exec {port}<&-
 }
 

@@ -97,7 +97,7 @@ start() {
 
 	exec {out}< <(exec "$@" 2>&1)
 	pid=$!
-	read -r -t 60 line <&"$out" || line="no answer"
+	read -r -t $patience line <&"$out" || line="no answer"
 	[ "$line" = started ] || { echo "# $*: $line"; return 1; }
 }
 
@@ -132,7 +132,7 @@ steady_start() {
 steady_again() {
 	local line
 
-	read -r -t 180 line <&"$steady_out" && [ "$line" = again ]
+	read -r -t $patience line <&"$steady_out" && [ "$line" = again ]
 }
 
 # steady_wait: its end; what it did is in $steady_said, its exit status is ours.
@@ -162,12 +162,12 @@ is_live() {
 
 # wait_live CONTROLLER
 wait_live() {
-	within 60 is_live "$1"
+	wait_until is_live "$1"
 }
 
 # found_again: after the driver has taken the test disk anew; sets $name and $disk.
 found_again() {
-	name=$(ctrl_of test) && wait_live "$name" && disk=$(disk_of test) && within 30 [ -b "/dev/${disk}p1" ]
+	name=$(ctrl_of test) && wait_live "$name" && disk=$(disk_of test) && wait_until [ -b "/dev/${disk}p1" ]
 }
 
 # written: writes that have ended on the disk, by the stock path.
@@ -181,7 +181,7 @@ has_written() {
 
 # goes_on: the stock path has ended writes that it had not when this was called.
 goes_on() {
-	within 60 has_written "$(written)"
+	wait_until has_written "$(written)"
 }
 
 # ---- SSDs that vssd.ko plays ----
@@ -202,5 +202,5 @@ make_ssd() {
 		echo "${setting#*=}" >"$ssds/$1/${setting%%=*}" || return
 	done
 	echo 1 >"$ssds/$1/enable" && name=$(ctrl_of "$1") && wait_live "$name" && disk=$(disk_of "$1") &&
-		within 30 [ -b "/dev/$disk" ]
+		wait_until [ -b "/dev/$disk" ]
 }

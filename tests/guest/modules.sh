@@ -5,7 +5,6 @@
 # root disk is no NVMe disk here. Ours uses nvme-core, and so goes before that.
 #
 # guest: --no-nvme-root
-# guest: --timeout 200
 set -u
 # shellcheck source-path=SCRIPTDIR
 . "${0%/*}/lib.sh"
@@ -33,7 +32,7 @@ region=$((16 << 20)) length=$((8 << 20))
 
 prepare
 fio_start /mnt
-steady_start "/dev/$name" 100 "$region" "$length" 1 || { not_ok "an owner"; done_testing; }
+steady_start "/dev/$name" 100000 "$region" "$length" 1 || { not_ok "an owner"; done_testing; }
 refuses "the driver stays while its disk is mounted" "in use|unavailable" rmmod nvme
 refuses "our module stays while a queue is open" "in use|unavailable" rmmod snvme
 fio_stop
@@ -44,7 +43,7 @@ for i in 1 2 3 4 5; do
 	steady_wait
 	[ $? -eq 4 ] || { echo "$steady_said" | explain; break; }
 	load_stock || break
-	steady_start "/dev/$name" 100 "$region" "$length" "$i" && again=$((again + 1))
+	steady_start "/dev/$name" 100000 "$region" "$length" "$i" && again=$((again + 1))
 done
 is "the driver goes below owners, and comes again, with ours loaded" "$again" 5
 steady_end

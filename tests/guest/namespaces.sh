@@ -5,7 +5,6 @@
 # the first one, and another owner the one that goes.
 #
 # guest: --disk serial=test,second=256M
-# guest: --timeout 300
 set -u
 # shellcheck source-path=SCRIPTDIR
 . "${0%/*}/lib.sh"
@@ -20,10 +19,10 @@ blocks() {
 
 prepare
 fio_start /mnt 1
-steady_start "/dev/$name" 300 "$region" "$length" 1 1 || { not_ok "an owner"; done_testing; }
+steady_start "/dev/$name" 100000 "$region" "$length" 1 1 || { not_ok "an owner"; done_testing; }
 first=$steady first_out=$steady_out
 
-steady_start "/dev/$name" 300 0 "$length" 2 2 || { not_ok "an owner on the second"; done_testing; }
+steady_start "/dev/$name" 100000 0 "$length" 2 2 || { not_ok "an owner on the second"; done_testing; }
 try "detach the second namespace" nvme detach-ns "/dev/$name" -n 2 -c 0
 steady_wait
 is "who used it gets a status ($steady_said)" "$?" 1
@@ -40,7 +39,7 @@ is "it works as before ($steady_said)" "$?" 0
 is "blocks of 512 bytes" "$(blocks 2)" "$(printf '%#x' $((256 << 11)))"
 try "format it with blocks of 4 KiB" nvme format "/dev/$name" -n 2 -l 4 -f
 is "blocks of 4 KiB" "$(blocks 2)" "$(printf '%#x' $((256 << 8)))"
-steady_start "/dev/$name" 300 0 "$length" 4 2
+steady_start "/dev/$name" 100000 0 "$length" 4 2
 try "format it while an owner uses it" nvme format "/dev/$name" -n 2 -l 0 -f
 steady_end
 is "who used it finds its data gone, or is refused" "$? $(grep -Ec 'holds 0,|ended with 0x84$' <<<"$steady_said")" "1 1"
@@ -55,7 +54,7 @@ intact
 try "unload the module" rmmod snvme
 
 try "load the module" load_snvme
-steady_start "/dev/$name" 300 "$region" "$length" 5 1 || not_ok "an owner"
+steady_start "/dev/$name" 100000 "$region" "$length" 5 1 || not_ok "an owner"
 echo "# the machine is rebooted with a queue at work"
 touch /run/reboot
 done_testing

@@ -6,7 +6,6 @@
 # QEMU's ivshmem for a GPU; the real driver has not been tried.
 #
 # guest: --bar 64M
-# guest: --timeout 300
 set -u
 # shellcheck source-path=SCRIPTDIR
 . "${0%/*}/lib.sh"

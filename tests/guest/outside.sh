@@ -4,7 +4,6 @@
 # What the administrator sees of user queues and decides about them: debugfs, tracepoints, the group that may use
 # them, budgets. And what a flood of commands costs the file system, with a budget and without.
 #
-# guest: --timeout 400
 # guest: --disk serial=other,max_ioqpairs=8
 set -u
 # shellcheck source-path=SCRIPTDIR
@@ -22,7 +21,7 @@ parameters=/sys/module/snvme/parameters
 
 # ---- debugfs ----
 is "nobody there: nothing to see" "$(cat $seen)" ""
-hog_start "/dev/$name" rw 60 $((16 << 20)) $((32 << 20))
+hog_start "/dev/$name" rw 3600 $((16 << 20)) $((32 << 20))
 explain <$seen
 is "one controller is shared" "$(grep -c '^nvme' $seen)" 1
 is "which, and in what state" "$(grep -c "^$name $(cat "/sys/class/nvme/$name/address"): live, epoch 0, " $seen)" 1
@@ -36,7 +35,7 @@ moves() {
 	[ "$(tail_now)" != "$(tail_now)" ]
 }
 if grep -q 'tail' $seen; then
-	try "his doorbells move" within 10 moves
+	try "his doorbells move" wait_until moves
 else
 	skip "his doorbells move" "the controller has no shadow doorbells"
 fi
@@ -75,11 +74,12 @@ is "a pair of queues made" "$(traced queue_create "$name .*CQ qid=") $(traced qu
 is "and deleted" "$(traced queue_delete "$name .*CQ qid=") $(traced queue_delete "$name .*SQ qid=")" "1 1"
 is "memory" "$(($(traced mem_register "$name .* user bytes=") > 0)) $(($(traced mem_register "$name .* kernel bytes=4096") > 0))" "1 1"
 is "each that came went" "$(traced mem_register "$name")" "$(traced mem_unregister "$name")"
-steady_start "/dev/$other" 300 $((16 << 20)) $((4 << 20)) 1
+steady_start "/dev/$other" 100000 $((16 << 20)) $((4 << 20)) 1
 reset_seen() {
 	echo 1 >"/sys/class/nvme/$1/reset_controller" && wait_live "$1"
 }
-export -f reset_seen wait_live within is_live
+export patience
+export -f reset_seen wait_live wait_until is_live
 try "a reset, recorded" record bash -c "reset_seen $other"
 grep snvme_state /tmp/trace | explain
 is "it was seen" "$(traced state "$other reset epoch=1") $(traced state "$other live epoch=1")" "1 1"
@@ -115,9 +115,9 @@ echo 2 >$parameters/owner_queues
 try "as many queues as a user may have" user_bench --numjobs=2
 refuses "one more" "$spent" user_bench --numjobs=3
 try "root is above that" snvme bench "/dev/$name" --rw=read --bs=4k --size=4m --numjobs=3
-as 1000 2000 snvme bench "$dev" --rw=read --bs=4k --size=4m --runtime=60 --numjobs=2 >/dev/null 2>&1 &
+as 1000 2000 snvme bench "$dev" --rw=read --bs=4k --size=4m --runtime=3600 --numjobs=2 >/dev/null 2>&1 &
 hog=$!
-within 20 grep -q 'uid 1000' $seen
+wait_until grep -q 'uid 1000' $seen
 refuses "all his processes together" "$spent" user_bench
 try "another user has his own" as 1001 2000 snvme bench "/dev/$name" --rw=read --bs=4k --size=4m --numjobs=2
 kill "$hog"
@@ -142,10 +142,10 @@ fio_p99() {
 	fio_figures /tmp/fio.out write | cut -d ' ' -f 4
 }
 flood() {
-	as 1000 2000 snvme bench "$dev" --rw=randread --bs=16k --size=32m --iodepth="$1" --runtime=60 \
+	as 1000 2000 snvme bench "$dev" --rw=randread --bs=16k --size=32m --iodepth="$1" --runtime=3600 \
 		>/dev/null 2>&1 &
 	flood=$!
-	within 20 grep -q 'owner' $seen
+	wait_until grep -q 'owner' $seen
 }
 # end_flood
 end_flood() {

@@ -6,7 +6,6 @@
 #
 # guest: --bar 64M
 # guest: --disk serial=apart,complex=64
-# guest: --timeout 300
 set -u
 # shellcheck source-path=SCRIPTDIR
 . "${0%/*}/lib.sh"

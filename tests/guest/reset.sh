@@ -3,8 +3,6 @@
 #
 # The stock driver resets the controller, or lets go of it, with queues of ours open and busy: who
 # waits is told, the file system loses nothing, no memory is released too early.
-#
-# guest: --timeout 400
 set -u
 # shellcheck source-path=SCRIPTDIR
 . "${0%/*}/lib.sh"
@@ -18,7 +16,7 @@ region=$((16 << 20)) length=$((32 << 20))
 fio_start /mnt 1
 told=0
 for _ in 1 2 3 4 5 6 7 8 9 10; do
-	hog_start "/dev/$name" rw 60 "$region" "$length" || break
+	hog_start "/dev/$name" rw 3600 "$region" "$length" || break
 	echo 1 >"/sys/class/nvme/$name/reset_controller"
 	hog_end
 	code=$?
@@ -32,7 +30,7 @@ echo "# the last one: $hog_said"
 # The same, and the process is killed in the middle of the reset.
 killed=0
 for _ in 1 2 3 4 5; do
-	hog_start "/dev/$name" rw 60 "$region" "$length" || break
+	hog_start "/dev/$name" rw 3600 "$region" "$length" || break
 	echo 1 >"/sys/class/nvme/$name/reset_controller" &
 	kill -KILL "$hog"
 	hog_end
@@ -47,7 +45,7 @@ try "new queues after it" churn "/dev/$name" 20
 intact
 try "a user queue reads what the stock path reads" snvme verify "/dev/$disk" --offset=64m --size=16m
 
-hog_start "/dev/$name" rw 60 "$region" "$length"
+hog_start "/dev/$name" rw 3600 "$region" "$length"
 refuses "the module stays while a queue is open" "in use|unavailable" rmmod snvme
 try "unbind under load" sh -c "echo $pci >/sys/bus/pci/drivers/nvme/unbind"
 hog_end

@@ -4,7 +4,6 @@
 # An owner of raw queues does everything wrong that an owner can, while a file system on the same disk
 # is in use and other queues of their own are busy: nobody but that owner notices.
 #
-# guest: --timeout 300
 # guest: --allow DMAR:.*fault
 set -u
 # shellcheck source-path=SCRIPTDIR

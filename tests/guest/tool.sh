@@ -4,7 +4,6 @@
 # The snvme tool on real disks: on the mounted root file system, beside a file system under load,
 # on a controller that granted no spare queue, and what it refuses.
 #
-# guest: --timeout 300
 # guest: --disk serial=few,max_ioqpairs=2
 # guest: --disk serial=block4k,logical_block_size=4096,physical_block_size=4096
 set -u

@@ -8,7 +8,6 @@
 #
 # guest: --disk serial=test,bad=100000
 # guest: --bar 64M
-# guest: --timeout 400
 set -u
 # shellcheck source-path=SCRIPTDIR
 . "${0%/*}/lib.sh"
@@ -49,7 +48,7 @@ while [ $SECONDS -lt $end ]; do
 		echo 1 >"/sys/class/nvme/$name/reset_controller" && resets=$((resets + 1))
 		;;
 	1 | 2)
-		if hog_start "/dev/$name" rw 60 $((40 * mib)) $((8 * mib)) >/dev/null; then
+		if hog_start "/dev/$name" rw 3600 $((40 * mib)) $((8 * mib)) >/dev/null; then
 			sleep "0.$((RANDOM % 10))"
 			kill -KILL "$hog"
 			kills=$((kills + 1))

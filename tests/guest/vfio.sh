@@ -6,7 +6,6 @@
 #
 # guest: --iommu
 # guest: --disk serial=test,cmb_size_mb=1
-# guest: --timeout 400
 # guest: --allow DMAR:.*fault
 set -u
 # shellcheck source-path=SCRIPTDIR
@@ -50,7 +49,7 @@ exec {held}<&-
 losetup -o 1048576 --sizelimit 1048576 /dev/loop0 "/dev/$disk"
 refuses_bind "behind a loop device" "in use: a loop device has /dev/$disk"
 losetup -d /dev/loop0
-hog_start "/dev/$name" rw 60 $((16 << 20)) $((32 << 20))
+hog_start "/dev/$name" rw 3600 $((16 << 20)) $((32 << 20))
 refuses_bind "user queues" "in use: somebody has [0-9]* queues"
 kill "$hog"; hog_end
 head -c 8388608 /dev/urandom >/tmp/random
@@ -80,7 +79,7 @@ try "a read to where nothing is mapped ended in the IOMMU" \
 # Somebody who ends by SIGKILL leaves a disk that comes up again, and nothing pinned.
 pinned=$(pins)
 for ((i = 0; i < 20; i++)); do
-	hog_start "vfio:$pci" rw 60 $((16 << 20)) $((32 << 20)) || break
+	hog_start "vfio:$pci" rw 3600 $((16 << 20)) $((32 << 20)) || break
 	if [ "$i" -eq 0 ]; then
 		refuses "unbind: open" "snvme: $pci is in use" snvme unbind "$pci"
 		refuses "open twice" "another process has it" snvme info "vfio:$pci"
@@ -98,7 +97,7 @@ is "every pin is released" "$(pins)" "$pinned"
 snvme write "vfio:$pci" --offset=96m --size=8m --input=/tmp/random
 try "unbind" snvme unbind "$pci"
 name=$(ctrl_of test) && wait_live "$name" && disk=$(disk_of test)
-within 30 test -b "/dev/${disk}p1"
+wait_until test -b "/dev/${disk}p1"
 is "the driver has it" "$(driver_of "$pci")" nvme
 is "no override is left" "$(cat "/sys/bus/pci/devices/$pci/driver_override")" "(null)"
 try "the kernel reads what user space wrote" cmp <(dd if="/dev/$disk" bs=1M skip=96 count=8 iflag=direct status=none) \
@@ -109,7 +108,7 @@ intact_now() {
 try "the file system is whole" intact_now
 moved=0
 while [ "$moved" -lt 20 ] && snvme bind "$pci" >/dev/null && snvme unbind "$pci" >/dev/null; do
-	name=$(ctrl_of test) && wait_live "$name" && within 30 find_disk "$name" 1 >/dev/null || break
+	name=$(ctrl_of test) && wait_live "$name" && wait_until find_disk "$name" 1 >/dev/null || break
 	moved=$((moved + 1))
 done
 is "moved there and back" "$moved" 20

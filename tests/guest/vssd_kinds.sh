@@ -5,7 +5,6 @@
 # threads; the machine's IOMMU; and what is refused, with a word about why.
 #
 # guest: --append memmap=64M$0x60000000
-# guest: --timeout 400
 # The 6.12 driver freezes its queues in one thread and lets them go in another, which lockdep takes for a mistake.
 # guest: --allow-report nvme_start_freeze|workqueue leaked atomic, lock or RCU
 set -u
@@ -156,7 +155,7 @@ try "mount" mount "/dev/${disk}p1" /mnt
 try "load snvme.ko" load_snvme
 before=$(pins)
 fio_start /mnt
-steady_start "/dev/$name" 300 $((16 << 20)) $((4 << 20)) 1 || not_ok "an owner of a queue"
+steady_start "/dev/$name" 100000 $((16 << 20)) $((4 << 20)) 1 || not_ok "an owner of a queue"
 resets=0
 for _ in $(seq 10); do
 	echo 1 >"/sys/class/nvme/$name/reset_controller" && resets=$((resets + 1))
