@@ -115,26 +115,36 @@ static bool names_part(const struct taken *taken, const struct stat *st)
 	return is_part(taken, name + 1) || (S_ISBLK(st->st_mode) && is_part(taken, parent + 1));
 }
 
-/* Ends the program if a process has one of them open, which need not be exclusive. */
+/* Ends the program if a link in /proc/@pid/@where, of what the process @has, is one of them. */
+static void refuse_links(const struct taken *taken, const char *pid, const char *where, const char *has)
+{
+	char path[PATH_MAX], comm[32], **links;
+	struct stat st;
+	size_t n;
+
+	snprintf(path, sizeof(path), "/proc/%s/%s", pid, where);
+	n = list_dir(path, &links);
+	for (size_t i = 0; i < n; i++) {
+		snprintf(path, sizeof(path), "/proc/%s/%s/%s", pid, where, links[i]);
+		if (stat(path, &st) || !names_part(taken, &st))
+			continue;
+		read_line(comm, sizeof(comm), "/proc/%s/comm", pid);
+		die("%s is in use: %s (process %s) has it %s", taken->ctrl, comm, pid, has);
+	}
+	free_names(links, n);
+}
+
+/* Ends the program if a process has one of them open, which need not be exclusive, or mapped. */
 static void refuse_open(const struct taken *taken)
 {
-	char path[PATH_MAX], comm[32], **pids, **fds;
-	size_t n = list_dir("/proc", &pids), files;
-	struct stat st;
+	char **pids;
+	size_t n = list_dir("/proc", &pids);
 
 	for (size_t i = 0; i < n; i++) {
 		if (pids[i][0] < '0' || pids[i][0] > '9' || atoi(pids[i]) == getpid())
 			continue;
-		snprintf(path, sizeof(path), "/proc/%s/fd", pids[i]);
-		files = list_dir(path, &fds);
-		for (size_t j = 0; j < files; j++) {
-			snprintf(path, sizeof(path), "/proc/%s/fd/%s", pids[i], fds[j]);
-			if (stat(path, &st) || !names_part(taken, &st))
-				continue;
-			read_line(comm, sizeof(comm), "/proc/%s/comm", pids[i]);
-			die("%s is in use: %s (process %s) has it open", taken->ctrl, comm, pids[i]);
-		}
-		free_names(fds, files);
+		refuse_links(taken, pids[i], "fd", "open");
+		refuse_links(taken, pids[i], "map_files", "mapped");
 	}
 	free_names(pids, n);
 }

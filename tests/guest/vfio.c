@@ -2,10 +2,13 @@
 /*
  * vfio ADDRESS: a whole controller through vfio-pci. Its registers and grants, memory of many shapes mapped and
  * unmapped in any order, resets with commands in flight, and that the controller reaches nothing else.
+ *
+ * vfio mapped FILE: has a page of it mapped, and FILE not open, until it is killed.
  */
 #include "tap.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -335,10 +338,26 @@ static void test_cmb(void)
 	is(snvme_flush(q, 0), 0, "the queue works");
 }
 
+static int keep_mapped(const char *path)
+{
+	int fd = open(path, O_RDONLY);
+
+	if (fd < 0 || mmap(NULL, BLOCK, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED || close(fd)) {
+		perror(path);
+		return 1;
+	}
+	puts("started");
+	fflush(stdout);
+	pause();
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct snvme_queue *q;
 
+	if (argc == 3 && !strcmp(argv[1], "mapped"))
+		return keep_mapped(argv[2]);
 	if (argc != 2)
 		return 2;
 	snprintf(name, sizeof(name), "vfio:%.50s", argv[1]);

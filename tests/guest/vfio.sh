@@ -46,6 +46,9 @@ exec {held}<&-
 exec {held}<"/dev/$name"
 refuses_bind "a controller that a process has open" "in use: vfio.sh \(process [0-9]*\) has it open"
 exec {held}<&-
+start vfio mapped "/dev/$disk"
+refuses_bind "a disk that a process has mapped" "in use: vfio \(process $pid\) has it mapped"
+kill "$pid"; wait "$pid"
 losetup -o 1048576 --sizelimit 1048576 /dev/loop0 "/dev/$disk"
 refuses_bind "behind a loop device" "in use: a loop device has /dev/$disk"
 losetup -d /dev/loop0
