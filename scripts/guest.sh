@@ -32,7 +32,7 @@ usage() {
 	  --append WORD     one more word for the kernel's command line
 	  --no-nvme-root    the root disk is a virtio device, and the guest has the stock driver's
 	                    modules, in order, in /stock
-	  --timeout S       give up after so many seconds (900): far more than a test takes, which says
+	  --timeout S       give up after so many seconds (1800): far more than a test takes, which says
 	                    nothing on a machine that is busy; four times that with the debug kernel
 	  --allow REGEX     lines of the kernel's log that this test is meant to cause
 	  --allow-report REGEX  whole reports, with a backtrace, that have such a line and none of our modules':
@@ -60,7 +60,7 @@ splats+='|lockdep is turned off|blocked for more than|Call Trace|Kernel panic|ge
 
 # --- the command line ---
 
-kernel=6.1 iommu='' smp=2 mem=2G bar='' append='' timeout=900 out='' stream='' root=nvme
+kernel=6.1 iommu='' smp=2 mem=2G bar='' append='' timeout=1800 out='' stream='' root=nvme
 [ "${V:-0}" = 0 ] || stream=1
 disks=() allowed=() reports=() extra=()
 
@@ -228,7 +228,7 @@ make_initrd() (
 			insmod "/modules/$module"
 		done </modules/order
 		tries=0
-		while [ $((tries += 1)) -le 100 ]; do
+		while [ $((tries += 1)) -le 3000 ]; do
 			for controller in /sys/class/nvme/nvme* /sys/block/vd*; do
 				read -r serial <"$controller/serial"
 				[ "$serial" = root ] || continue
@@ -310,7 +310,7 @@ command_line() {
 	line="console=ttyS0 loglevel=7 printk.devkmsg=on panic=-1 tsc=reliable"
 	line+=" tsc_early_khz=$tsc_khz"
 	# An emulated CPU may rest for long when the machine has other things to do.
-	line+=" watchdog_thresh=30 rcupdate.rcu_cpu_stall_timeout=60"
+	line+=" watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=300 sysctl.kernel.hung_task_timeout_secs=600"
 	line+="${iommu:+ intel_iommu=on iommu.passthrough=0 iommu.strict=1}${append:+ $append} --"
 	for arg; do
 		[[ $arg != *[\"$'\n']* ]] || die "an argument cannot hold quotes or line ends: $arg"

@@ -10,7 +10,7 @@ n=0 failed=0
 
 run() {
 	mkdir -p "build/fuzz/corpus/$1"
-	timeout $((seconds + 120)) "build/fuzz/$1" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 \
+	timeout $((seconds + 1800)) "build/fuzz/$1" -max_total_time="$seconds" -timeout=300 -rss_limit_mb=4096 \
 		-artifact_prefix="build/fuzz/crash-$1-" "build/fuzz/corpus/$1" "tests/fuzz/corpus/$1" \
 		>"build/fuzz/$1.log" 2>&1
 	echo $? >"build/fuzz/$1.rc"

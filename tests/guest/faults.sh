@@ -38,13 +38,6 @@ lived() {
 
 prepare_bar
 pci=$(basename "$(readlink -f "/sys/class/nvme/$name/device")")
-try "umount" umount /mnt
-# Four seconds for a command of the driver's, which is set when it takes a disk.
-echo 4 >/sys/module/nvme_core/parameters/io_timeout
-echo "$pci" >/sys/bus/pci/drivers/nvme/unbind
-echo "$pci" >/sys/bus/pci/drivers/nvme/bind
-try "the driver takes the disk anew" found_again || done_testing
-try "mount" mount "/dev/${disk}p1" /mnt || done_testing
 fio_start /mnt 1
 
 # --- resets, by who may ---
@@ -73,8 +66,10 @@ slow_until_reset() {
 	local said
 
 	said=$(resets_said)
+	echo 8000 >"/sys/block/$disk/queue/io_timeout"	# milliseconds, for commands from now on
 	monitor "block_set_io_throttle test 0 0 0 1 0 0"
 	wait_until resets_again
+	echo 300000 >"/sys/block/$disk/queue/io_timeout"
 	monitor "block_set_io_throttle test 0 0 0 0 0 0"
 }
 

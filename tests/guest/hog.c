@@ -116,7 +116,7 @@ int main(int argc, char **argv)
 			}
 			ret = 0;
 		}
-		if (now() - last > 30)
+		if (now() - last > 300)
 			return fail("no completion", -ETIMEDOUT);
 	}
 	snvme_close(ctrl);

@@ -41,7 +41,7 @@ try "format it with blocks of 4 KiB" nvme format "/dev/$name" -n 2 -l 4 -f
 is "blocks of 4 KiB" "$(blocks 2)" "$(printf '%#x' $((256 << 8)))"
 steady_start "/dev/$name" 100000 0 "$length" 4 2
 try "format it while an owner uses it" nvme format "/dev/$name" -n 2 -l 0 -f
-steady_end
+steady_wait
 is "who used it finds its data gone, or is refused" "$? $(grep -Ec 'holds 0,|ended with 0x84$' <<<"$steady_said")" "1 1"
 echo "# $steady_said" | head -n 1
 

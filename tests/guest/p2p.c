@@ -316,11 +316,11 @@ static void submit(struct pair *q, uint16_t cid, uint8_t opcode, uint64_t at, ui
 	snv_sq_publish(&q->sq, pos, 1);
 }
 
-/* The status of the next command that ends; -1: the queue is dead; -2: none in 20 s. */
+/* The status of the next command that ends; -1: the queue is dead; -2: none came. */
 static int reap(struct pair *q)
 {
 	const struct snv_cqe *cqe;
-	time_t end = time(NULL) + 20;
+	time_t end = time(NULL) + 300;
 	__u32 dw3, dw2;
 
 	while (!(cqe = snv_cq_peek(&q->cq, &dw3))) {
@@ -735,7 +735,7 @@ static int fetch(void)
 		return 101;
 	submit(&q, 0, SNV_OP_READ, 0, 0, LENGTH);
 	pfd.fd = q.session;
-	poll(&pfd, 1, 120000);
+	poll(&pfd, 1, -1);
 	return (int)*(volatile const __u32 *)q.sq.state;
 }
 

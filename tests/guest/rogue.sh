@@ -16,7 +16,7 @@ echo 1 >/sys/kernel/debug/tracing/events/nvme/nvme_async_event/enable
 # rogue writes up to 16 MiB, hog behind that; the file system lies behind both.
 prepare
 fio_start /mnt
-hog_start "/dev/$name" rw 1200 $((32 << 20)) $((16 << 20)) || { not_ok "a neighbour"; done_testing; }
+hog_start "/dev/$name" rw 100000 $((32 << 20)) $((16 << 20)) || { not_ok "a neighbour"; done_testing; }
 epoch=$(count "$disk" epoch)
 dmesg >/run/log.before
 

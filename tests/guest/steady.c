@@ -25,6 +25,7 @@
 
 #define DEPTH	32
 #define BYTES	4096
+#define LOST_S	300		/* without what has to come, and it will not */
 #define WORDS	(BYTES / 8)
 /* Unrecovered Read Error: SCT 2, SC 81h (NVM Command Set 1.0 section 3). */
 #define UNRECOVERED_READ	0x281
@@ -216,7 +217,7 @@ static void cut_off(void)
 static int next_life(void)
 {
 	struct pollfd pfd = { .fd = snvme_event_fd(me.ctrl), .events = POLLIN };
-	double deadline = now() + 60;
+	double deadline = now() + LOST_S;
 
 	me.lives++;
 	cut_off();
@@ -241,7 +242,7 @@ static int run(double until)
 	uint64_t said = 0;
 	int ret = 0;
 
-	while (!ended && now() < until && !me.wrong) {
+	while (!ended && (now() < until || !said) && !me.wrong) {
 		for (uint32_t slot = 0; slot < DEPTH && ret >= 0; slot++)
 			if (!me.command[slot].busy)
 				ret = submit(slot);
@@ -272,7 +273,7 @@ static int run(double until)
 		}
 		if (ret < 0)
 			return ret;
-		if (now() - last > 60)
+		if (now() - last > LOST_S)
 			return -ETIMEDOUT;
 		ret = 0;
 	}

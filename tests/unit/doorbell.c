@@ -93,7 +93,7 @@ static void meet(uint32_t *mine, uint32_t *other, uint32_t try, uint32_t delay)
 {
 	__atomic_store_n(mine, try, __ATOMIC_RELEASE);
 	for (int spin = 0; __atomic_load_n(other, __ATOMIC_ACQUIRE) < try; spin++)
-		if (spin > 20000)
+		if (spin > 1000)
 			sched_yield();
 	for (volatile uint32_t i = 0; i < delay; i++)
 		;
@@ -133,7 +133,7 @@ static void test_dekker(void)
 
 int main(void)
 {
-	alarm(300);
+	alarm(1800);
 	test_plain();
 	test_eventidx();
 	test_dekker();

@@ -387,7 +387,7 @@ static void published(uint32_t n)
 
 static void test_faults(void)
 {
-	const struct snvme_gpu_opts opts = { .depth = 8, .timeout_ms = 300 };
+	const struct snvme_gpu_opts opts = { .depth = 8 }, hasty = { .depth = 8, .timeout_ms = 1500 };
 	struct snvme_gpu_io io = { .opcode = SNV_OP_READ, .nlb = 1, .slba = 100 };
 	struct snvme_gpu_token token[2], more;
 	const struct snvme_gpu_mem *mem;
@@ -412,7 +412,7 @@ static void test_faults(void)
 
 	for (int lose = 0; lose < 2; lose++) {
 		open_set(with_fault(lose ? "\"action\": \"lose\", \"count\": 1" :
-				    "\"action\": \"hang\", \"count\": 1"), 1, opts);
+				    "\"action\": \"hang\", \"count\": 1"), 1, hasty);
 		mem = register_mem(buf, 8192);
 		is(snvme_gpu_read(gpu, mem, 0, 100, 1), -ETIMEDOUT, "a command that %s",
 		   lose ? "ends unheard" : "hangs");
@@ -472,8 +472,8 @@ static void test_faults(void)
 	close_set();
 
 	/* A queue that is slow because many use it is not dead. */
-	open_set(with_fault("\"action\": \"delay\", \"delay_ns\": 250000000"), 1,
-		 (struct snvme_gpu_opts){ .depth = 1, .timeout_ms = 1500 });
+	open_set(with_fault("\"action\": \"delay\", \"delay_ns\": 500000000"), 1,
+		 (struct snvme_gpu_opts){ .depth = 1, .timeout_ms = 3000 });
 	mem = register_mem(buf, 8192);
 	for (int i = 0; i < 12; i++) {
 		v[i] = (struct victim){ .mem = mem, .lba = 100 };
@@ -485,11 +485,11 @@ static void test_faults(void)
 		well += v[i].ret == 0;
 	}
 	is(bad, 0, "twelve threads on a slow queue of depth 1");
-	ok(well >= 3, "%u had their turn in time", well);
+	ok(well >= 1, "%u had their turn in time", well);
 	is(snvme_gpu_read(gpu, mem, 0, 100, 1), 0, "the queue lives");
 	close_set();
 
-	open_set(with_fault("\"action\": \"remove\""), 1, opts);
+	open_set(with_fault("\"action\": \"remove\""), 1, hasty);
 	mem = register_mem(buf, 8192);
 	ok(snvme_gpu_read(gpu, mem, 0, 100, 1) < 0, "the SSD is gone");
 	ok(snvme_gpu_renew(set) < 0, "and does not come back");

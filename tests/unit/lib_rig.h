@@ -28,7 +28,7 @@ static bool refused(void)
 #include "user/home.h"
 
 #define MIB		(1U << 20)
-#define TIMEOUT_NS	150000000ULL
+#define TIMEOUT_NS	400000000ULL
 #define LOG		64
 
 /* What the bus has seen, and what it is to say. */
@@ -52,6 +52,7 @@ static struct rig {
 	bool closed;
 	uint32_t mapped;
 	struct snvme_ctrl *ctrl;	/* the last that was opened */
+	bool opened;			/* it has been */
 	uint64_t timeout_ns;		/* see rig_fault() */
 } rig;
 
@@ -72,6 +73,9 @@ static void rig_write(struct snvme_bus *bus, uint32_t offset, uint64_t value, ui
 {
 	uint32_t i = rig.stores++ % LOG;
 
+	/* A reset is what ends those that are not waited for long. */
+	if (offset == SNV_REG_CC && !(value & SNV_CC_EN) && rig.opened)
+		rig.ctrl->timeout_ns = 0;
 	rig.offset[i] = offset;
 	rig.value[i] = value;
 	vssd_reg_write(vssd_home_ctrl(rig.home), offset, value, size);
@@ -217,6 +221,7 @@ static int rig_open(struct snvme_ctrl **out)
 
 	pthread_mutex_init(&ctrl->lock, NULL);
 	rig.ctrl = ctrl;
+	rig.opened = false;
 	ctrl->timeout_ns = rig.timeout_ns;
 	ret = snvme_own_open(ctrl, &rig.bus);
 	if (ret) {
@@ -224,6 +229,7 @@ static int rig_open(struct snvme_ctrl **out)
 		return ret;
 	}
 	ret = learn(ctrl, 0);
+	rig.opened = !ret;
 	if (ret)
 		snvme_close(ctrl);
 	*out = ctrl;

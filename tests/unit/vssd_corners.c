@@ -12,8 +12,8 @@
 #include "vssd_home.h"
 #include "vssd_rig.h"
 
-#define DEADLINE_NS	5000000000ull	/* of what ends at once, or never */
-#define BUSY_NS		3000000000ull	/* the longest that slow_submit() takes */
+#define DEADLINE_NS	300000000000ull	/* of what ends at once, or never */
+#define BUSY_NS		100000000000ull	/* the longest that slow_submit() takes */
 
 static const struct vssd_timing slow_model = {
 	.model = VSSD_MODEL_FIXED, .units = 1, .read_ns = MS, .write_ns = MS, .flush_ns = 3 * MS,

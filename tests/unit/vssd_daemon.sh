@@ -31,7 +31,7 @@ mkfifo "$dir/said"
 daemon=$!
 trap end EXIT
 exec 3<"$dir/said"
-read -r -t 60 line <&3
+read -r -t 300 line <&3
 [ "$line" = "serving ram,size=192M at $dir/ssd/cntrl" ]
 result $? "snvme vssd says where: $line"
 ssd=vfio-user:$dir/ssd
@@ -50,13 +50,13 @@ bench() {
 }
 bench --offset=0 --rw=write >"$dir/log" 2>&1 && bench --offset=64m --rw=write >>"$dir/log" 2>&1
 result $? "both have their blocks"
-"$snvme" bench "$ssd" --bs=4k --iodepth=16 --size=64m --verify=lba --rw=randrw --runtime=600 -o json \
+"$snvme" bench "$ssd" --bs=4k --iodepth=16 --size=64m --verify=lba --rw=randrw --runtime=100000 -o json \
 	>"$dir/steady" 2>&1 &
 steady=$!
 
 kills=0 reads=0
 while [ $kills -lt 200 ]; do
-	"$snvme" bench "$ssd" --bs=4k --iodepth=16 --offset=64m --size=64m --verify=lba --rw=randrw --runtime=60 \
+	"$snvme" bench "$ssd" --bs=4k --iodepth=16 --offset=64m --size=64m --verify=lba --rw=randrw --runtime=100000 \
 		>/dev/null 2>&1 &
 	victim=$!
 	sleep "0.0$((RANDOM % 10))"

@@ -230,7 +230,7 @@ static bool falls_asleep(struct host *h, uint16_t cqid)
 {
 	const uint32_t *asleep = vssd_home_asleep(h->home, cqid);
 
-	for (int i = 0; i < 20000; i++) {
+	for (int i = 0; i < 600000; i++) {
 		if (SNV_LOAD_RELAXED(asleep))
 			return true;
 		usleep(500);

@@ -55,7 +55,7 @@ static void host_relax(struct host *h, uint64_t since, const char *what)
 {
 	if (!vssd_home_pump(h->home))
 		sched_yield();
-	if (host_now() - since > 60000000000ULL) {
+	if (host_now() - since > 300000000000ULL) {
 		printf("Bail out! waited too long for %s\n", what);
 		fflush(stdout);
 		_exit(3);

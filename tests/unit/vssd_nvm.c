@@ -835,7 +835,7 @@ static void leave_slowly(void)
 	for (int i = 0; i < 10; i++)
 		rig_step(r);
 	is(vssd_media_inflight(r->v, 0), 1, "vssd_ctrl_reset(): a read is in flight");
-	alarm(60);
+	alarm(600);
 	pthread_create(&thread, NULL, leave, &l);
 	while (rounds++ < 1000 && !SNV_LOAD_ACQUIRE(&l.gone))
 		vssd_poll(r->v, 0);
