@@ -51,26 +51,25 @@ done
 is "the owner goes on after each of 10 resets by sysfs" "$again" 10
 lived "10 resets by sysfs" 10
 
-# resets_said: how often the driver has said that it will reset the controller.
-resets_said() {
-	dmesg | grep -c 'nvme.*\(reset controller\|will reset\)'
-}
-
-resets_again() {
-	[ "$(resets_said)" -gt "$said" ]
-}
-
 # slow_until_reset: the disk gets so slow that the driver's own commands time out, until it resets the controller
-# for that. No longer: of commands that time out again in the middle of a reset the driver dies.
+# for that. No longer: of commands that time out again in the middle of a reset the driver dies. So its word of it is
+# waited for here, with nothing to start first.
 slow_until_reset() {
-	local said
+	local begin=$EPOCHREALTIME line='' log
 
-	said=$(resets_said)
-	echo 8000 >"/sys/block/$disk/queue/io_timeout"	# milliseconds, for commands from now on
+	exec {log}< <(exec cat /dev/kmsg)
+	echo "test: the disk is slow from $begin on" >/dev/kmsg
+	until [[ $line == *"slow from $begin on" ]]; do
+		read -r line <&"$log"
+	done
+	echo 10000 >"/sys/block/$disk/queue/io_timeout"	# milliseconds, for commands from now on
 	monitor "block_set_io_throttle test 0 0 0 1 0 0"
-	wait_until resets_again
-	echo 300000 >"/sys/block/$disk/queue/io_timeout"
+	until [[ $line == *nvme*@(reset controller|will reset)* ]]; do
+		read -r -t $patience line <&"$log" || break
+	done
 	monitor "block_set_io_throttle test 0 0 0 0 0 0"
+	echo 300000 >"/sys/block/$disk/queue/io_timeout"
+	exec {log}<&-
 }
 
 owner 2
