@@ -73,8 +73,8 @@ static void rig_write(struct snvme_bus *bus, uint32_t offset, uint64_t value, ui
 {
 	uint32_t i = rig.stores++ % LOG;
 
-	/* A reset is what ends those that are not waited for long. */
-	if (offset == SNV_REG_CC && !(value & SNV_CC_EN) && rig.opened)
+	/* A reset is what ends those that are not waited for long. (Threads that read this have not set it.) */
+	if (offset == SNV_REG_CC && !(value & SNV_CC_EN) && rig.opened && rig.ctrl->timeout_ns)
 		rig.ctrl->timeout_ns = 0;
 	rig.offset[i] = offset;
 	rig.value[i] = value;
