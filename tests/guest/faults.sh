@@ -127,30 +127,16 @@ intact
 
 # --- the disk is pulled out, and put back ---
 
-# A guest that is just back from its sleep may not hear of it the first time.
-pulled_out() {
-	[ $((asked++ % 100)) -ne 0 ] || monitor "device_del nvme-test"
-	[ ! -e "/sys/bus/pci/devices/$pci" ]
-}
-
-# QEMU is done with the old one a little later than the guest.
-put_back() {
-	[ ! -e "/sys/bus/pci/devices/$pci" ] || return 0
-	monitor "device_add nvme,drive=again,id=nvme-again,serial=test,bus=slot1,max_ioqpairs=64"
-	sleep 1
-	[ -e "/sys/bus/pci/devices/$pci" ]
-}
-
 owner 6
 asked=0
-wait_until pulled_out
+wait_until pulled_out test
 is "the disk is gone" "$([ -e "/sys/bus/pci/devices/$pci" ] && echo there)" ""
 steady_wait
 is "its owner was told: $steady_said" "$?" 4
 is "every pin is released" "$(pins)" "$before"
 # QEMU keeps its old hold of the file where that was throttled.
 monitor "drive_add 0 if=none,id=again,format=raw,file.driver=file,file.filename=disk-test.img,file.locking=off"
-wait_until put_back
+wait_until put_back test
 try "the driver takes the disk that was put back" found_again || done_testing
 owner 7 1
 steady_wait

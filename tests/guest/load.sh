@@ -184,6 +184,20 @@ goes_on() {
 	wait_until has_written "$(written)"
 }
 
+# For wait_until: the disk with this serial number, which is in slot1 and has the address $pci, is pulled out, and
+# another put in its place, on QEMU's drive "again". A guest that is just back from its sleep may not hear of the first
+# request, and QEMU refuses a new disk until it is done with the old one, which is a little later than the guest, and
+# once more when it has taken it.
+pulled_out() {
+	[ $((asked++ % 100)) -ne 0 ] || monitor "device_del nvme-$1"
+	[ ! -e "/sys/bus/pci/devices/$pci" ]
+}
+
+put_back() {
+	monitor "device_add nvme,drive=again,id=nvme-again,serial=$1,bus=slot1,max_ioqpairs=64"
+	[ -e "/sys/bus/pci/devices/$pci" ]
+}
+
 # ---- SSDs that vssd.ko plays ----
 
 ssds=/sys/kernel/config/vssd

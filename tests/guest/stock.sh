@@ -81,20 +81,10 @@ beside "it is read again beside a mounted one" sh -c "blockdev --rereadpt /dev/$
 plug=$(ctrl_of plug)
 pci=$(cat "/sys/class/nvme/$plug/address")
 asked=0
-pulled_out() {
-	[ $((asked++ % 100)) -ne 0 ] || monitor "device_del nvme-plug"
-	[ ! -e "/sys/bus/pci/devices/$pci" ]
-}
-wait_until pulled_out
+wait_until pulled_out plug
 is "another disk is pulled out" "$(ls -d "/sys/bus/pci/devices/$pci" 2>/dev/null)" ""
-put_back() {
-	[ ! -e "/sys/bus/pci/devices/$pci" ] || return 0
-	monitor "device_add nvme,drive=again,id=nvme-again,serial=plug,bus=slot1"
-	sleep 1
-	[ -e "/sys/bus/pci/devices/$pci" ]
-}
 monitor "drive_add 0 if=none,id=again,format=raw,file.driver=file,file.filename=disk-plug.img,file.locking=off"
-beside "and put back" wait_until put_back
+beside "and put back" wait_until put_back plug
 beside "it works" sh -c "head -c 1048576 /dev/urandom >/dev/$(disk_of plug)"
 
 beside "nvme reset" nvme reset "/dev/$name"

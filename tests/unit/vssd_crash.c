@@ -8,6 +8,7 @@
  * along: that holds for all writes, not only for those made durable by Flush or FUA.
  */
 #include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -22,7 +23,8 @@
 
 /* What writer and judge share. */
 struct log {
-	uint32_t running;
+	sem_t running;				/* the writer is */
+	sem_t told;				/* it was told of a FUA write, and then of a flush */
 	uint32_t generation;
 	uint32_t writes, fuas, flushes;		/* acknowledged */
 	uint32_t begun[BLOCKS];
@@ -111,18 +113,23 @@ static void begin(struct host *h, struct write *w, uint32_t slot, uint32_t size)
 
 static void acknowledge(struct write *w, uint32_t queue, uint16_t cid)
 {
+	static bool fua;
+
 	for (uint32_t slot = queue; slot < DEPTH; slot += 2) {
 		if (!w[slot].flying || w[slot].cid != cid)
 			continue;
 		w[slot].flying = false;
 		if (w[slot].opcode == SNV_OP_FLUSH) {
 			log_->flushes++;
+			if (fua)
+				sem_post(&log_->told);
 			return;
 		}
 		for (uint32_t i = 0; i < w[slot].blocks; i++)
 			SNV_STORE_RELEASE(&log_->acked[w[slot].first + i], w[slot].generation);
 		log_->writes++;
 		log_->fuas += w[slot].fua;
+		fua |= w[slot].fua;
 		return;
 	}
 	_exit(5);
@@ -139,7 +146,7 @@ static void writer(const char *spec, uint32_t size)
 		diag("%s", why);
 		_exit(4);
 	}
-	SNV_STORE_RELEASE(&log_->running, 1);
+	sem_post(&log_->running);
 	for (;;) {
 		uint16_t cid;
 		int status;
@@ -189,14 +196,13 @@ static void judge(const char *spec, uint32_t size, struct judgement *j)
 	host_close(&h);
 }
 
-/* The writer has been told of a write, a FUA write and a flush since now: or, on slow media, none of it would be tried. */
-static void acknowledged(void)
+static void wait_for(sem_t *sem)
 {
-	uint32_t fuas = SNV_LOAD_RELAXED(&log_->fuas), flushes = SNV_LOAD_RELAXED(&log_->flushes);
+	struct timespec limit;
 
-	for (int ms = 0; ms < 300000 && (SNV_LOAD_RELAXED(&log_->fuas) == fuas ||
-					 SNV_LOAD_RELAXED(&log_->flushes) == flushes); ms++)
-		usleep(1000);
+	clock_gettime(CLOCK_MONOTONIC, &limit);
+	limit.tv_sec += 300;
+	sem_clockwait(sem, CLOCK_MONOTONIC, &limit);
 }
 
 static void test_kill(const char *options, uint32_t size)
@@ -213,16 +219,17 @@ static void test_kill(const char *options, uint32_t size)
 		pid_t pid;
 		int status;
 
-		log_->running = 0;
+		sem_init(&log_->running, 1, 0);
+		sem_init(&log_->told, 1, 0);
 		seed += round;
 		fflush(stdout);
 		pid = fork();
 		if (!pid)
 			writer(spec, size);
-		for (int ms = 0; !SNV_LOAD_ACQUIRE(&log_->running) && ms < 60000; ms++)
-			usleep(1000);
+		wait_for(&log_->running);
+		/* Now and then so late that there is something to lose on the slowest media, too. */
 		if (round % 10 == 0)
-			acknowledged();
+			wait_for(&log_->told);
 		usleep(below(12000));
 		kill(pid, SIGKILL);
 		waitpid(pid, &status, 0);
