@@ -524,11 +524,16 @@ static int set_irqs(struct client *c, uint32_t flags, uint32_t start, uint32_t c
 
 #define EVENTFDS	(VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER)
 #define NOTHING		(VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER)
+#define FLAGS		(VFIO_IRQ_SET_DATA_BOOL | VFIO_IRQ_SET_ACTION_TRIGGER)
 
 static void test_use(struct client *neighbour)
 {
 	struct snv_sqe identify = { .opcode = SNV_ADMIN_IDENTIFY, .prp1 = snv_le64(DATA), .cdw10 = snv_le32(1) };
+	const struct vfio_irq_set two = { sizeof(two) + 2, FLAGS, VFIO_PCI_MSIX_IRQ_INDEX, 0, 2 };
+	char body[sizeof(two) + 2] = { [sizeof(two) + 1] = 1 };
 	uint8_t pending = 0;
+	const uint64_t entry = 0x1122334455667788;
+	uint64_t kept = 0;
 	int fds[16], other;
 	uint16_t cntlid;
 	struct client c;
@@ -561,6 +566,9 @@ static void test_use(struct client *neighbour)
 	ok(fires(other), "gets what was pending");
 	is(set_irqs(&c, NOTHING, 1, 1, NULL, 0), 0, "one by hand");
 	ok(fires(other), "comes");
+	memcpy(body, &two, sizeof(two));
+	is(tell(&c, VFIO_USER_DEVICE_SET_IRQS, body, sizeof(body), NULL, 0), 0, "one by its flag");
+	ok(fires(other), "comes");
 	is(set_irqs(&c, NOTHING, 0, 0, NULL, 0), 0, "all are switched off");
 	is(works(&c, 8, 4), 0, "it goes on without");
 	peek(&c, 4, PAGE, &pending, 1);
@@ -582,13 +590,64 @@ static void test_use(struct client *neighbour)
 	is(run(&c, 1, rw(SNV_OP_READ, 0, IOVA + MEMORY)), SNV_SC_DATA_XFER_ERROR, "is out of reach");
 	ok(c.memory[0] == 0x5a && c.memory[15] == 0x5a, "is not written");
 
+	works(&c, 8, 6);
+	for (double end = now() + PATIENCE; !(pending & 2) && now() < end;)
+		peek(&c, 4, PAGE, &pending, 1);
+	poke(&c, 4, 16, &entry, 8);
+	peek(&c, 4, 16, &kept, 8);
+	ok(pending == 2 && kept == entry, "an interrupt is pending, and the table has an entry");
 	is(tell(&c, VFIO_USER_DEVICE_RESET, NULL, 0, NULL, 0), 0, "a reset");
+	peek(&c, 4, PAGE, &pending, 1);
+	peek(&c, 4, 16, &kept, 8);
+	ok(!pending && !kept, "they are gone");
 	is(get32(&c, SNV_REG_CC) | get32(&c, SNV_REG_CSTS) | c.doorbells[0] | c.doorbells[2], 0,
 	   "all is as after power-on");
 	is(bring_up(&c), 0, "and it comes up again");
 	is(works(&c, 16, 5), 0, "it works");
 	is(unmap(&c, 0, 0, VFIO_USER_UNMAP_ALL, -1), 0, "all memory goes, with the rings in it");
 	ok(get32(&c, SNV_REG_CSTS) & SNV_CSTS_CFS, "Base 3.1.3.6 a controller without its rings has failed");
+	hang_up(&c);
+}
+
+/* A read of block 0 to @length bytes at @addr, which an SGL descriptor of @type describes. */
+static int read_sgl(struct client *c, uint64_t addr, uint32_t length, uint8_t type)
+{
+	const struct snv_sgl_desc desc = { .addr = snv_le64(addr), .length = snv_le32(length), .type = type << 4 };
+	struct snv_sqe sqe = rw(SNV_OP_READ, 0, 0);
+
+	sqe.flags = SNV_SQE_PSDT_SGL;
+	memcpy(&sqe.prp1, &desc, sizeof(desc));
+	return run(c, 1, sqe);
+}
+
+/* What a client mapped ends where it says, whatever the server has beyond. */
+static void test_edges(struct client *neighbour)
+{
+	const uint64_t at = IOVA + 2 * MEMORY, half = PAGE / 2;
+	struct client c;
+	char *page;
+
+	is(arrive(&c), 0, "a client");
+	is(works(&c, 0, 1), 0, "that works");
+	page = c.memory + 16 * PAGE;
+	is(map(&c, at, 18 * PAGE, PAGE, 3, c.fd), 0, "one page more");
+	is(run(&c, 1, rw(SNV_OP_READ, 0, at - PAGE)), SNV_SC_DATA_XFER_ERROR, "what lies before is out of reach");
+	is(run(&c, 1, rw(SNV_OP_READ, 0, at + PAGE)), SNV_SC_DATA_XFER_ERROR, "and what lies behind");
+	is(read_sgl(&c, at + half, PAGE, SNV_SGL_DATA), SNV_SC_DATA_XFER_ERROR, "data that begin in it and end behind");
+	is(read_sgl(&c, at - half, PAGE, SNV_SGL_DATA), SNV_SC_DATA_XFER_ERROR, "data that begin before");
+	is(read_sgl(&c, at + PAGE - 16, 32, SNV_SGL_LAST_SEGMENT), SNV_SC_DATA_XFER_ERROR,
+	   "a list that begins in it and ends behind");
+
+	/* Side by side for the client, and in the file the other way around, with a page between. */
+	is(map(&c, at + PAGE, 16 * PAGE, PAGE, 3, c.fd), 0, "and one more that follows");
+	memset(page, 0xee, 4 * PAGE);
+	is(read_sgl(&c, at + half, PAGE, SNV_SGL_DATA), 0, "data in both");
+	ok(!memcmp(page + 2 * PAGE + half, c.memory + 8 * PAGE, half), "have their first half in the one");
+	ok(!memcmp(page, c.memory + 8 * PAGE + half, half), "and the second in the other");
+	memset(page + 2 * PAGE + half, 0xee, half);
+	memset(page, 0xee, half);
+	ok(page[0] == (char)0xee && !memcmp(page, page + 1, 4 * PAGE - 1), "and nothing else is written");
+	is(works(neighbour, 64, 14), 0, "the neighbour goes on");
 	hang_up(&c);
 }
 
@@ -668,6 +727,7 @@ static void test_lies(struct client *neighbour)
 	refused(neighbour, "fewer than said", set_irqs(&c, EVENTFDS, 0, 2, &full, 1), EINVAL);
 	refused(neighbour, "a vector too far", set_irqs(&c, EVENTFDS, 65, 1, &full, 1), EINVAL);
 	refused(neighbour, "around the end", set_irqs(&c, NOTHING, 1, UINT32_MAX, NULL, 0), EINVAL);
+	refused(neighbour, "fewer flags than said", set_irqs(&c, FLAGS, 0, 1, NULL, 0), EINVAL);
 	/* Writing to it would wait for a reader. */
 	eventfd_write(full, UINT64_MAX - 1);
 	is(set_irqs(&c, EVENTFDS, 1, 1, &full, 1), 0, "an eventfd that is full");
@@ -688,7 +748,35 @@ static void test_lies(struct client *neighbour)
 	hang_up(&c);
 }
 
-/* Memory gets shorter under a controller: under its data, then under its rings. */
+/* How much a client may map, and in how many pieces, is bounded; what it gives back, it may have again. */
+static void test_limits(struct client *neighbour)
+{
+	const uint64_t at = 2 * IOVA, most = VFIO_USER_MAX_MAPS, half = 1ULL << 39;
+	int mapped = 0, unmapped = 0, huge = memfd_create("huge", MFD_CLOEXEC);
+	struct client c;
+
+	is(arrive(&c), 0, "a client");
+	while (mapped < 2 * (int)most && !map(&c, at + (uint64_t)mapped * 2 * PAGE, 0, PAGE, 3, c.fd))
+		mapped++;
+	is(mapped, most - 1, "with that of its rings, as many pieces as it was told");
+	refused(neighbour, "one more", map(&c, at - PAGE, 0, PAGE, 3, c.fd), ENOSPC);
+	while (unmapped < mapped && !unmap(&c, at + (uint64_t)unmapped * 2 * PAGE, PAGE, 0, -1))
+		unmapped++;
+	is(unmapped, mapped, "all are given back");
+
+	is(ftruncate(huge, (off_t)half), 0, "a large file");
+	for (int i = 0; i < 3; i++) {
+		is(map(&c, half, 0, half, 3, huge), 0, "half of what it may have");
+		is(map(&c, 2 * half, 0, half, 3, huge), ENOSPC, "not the other half: its rings have some of it");
+		is(map(&c, 2 * half, 0, half - MEMORY, 3, huge), 0, "that without them");
+		is(unmap(&c, half, 2 * half, 0, -1), 0, "given back");
+	}
+	is(works(&c, 0, 15), 0, "it works");
+	is(works(neighbour, 64, 15), 0, "the neighbour goes on");
+	close(huge);
+	hang_up(&c);
+}
+
 /* Memory that goes: data, rings, and data while half a message has the connection's thread wait. */
 static void test_truncation(struct client *neighbour)
 {
@@ -964,7 +1052,9 @@ int main(void)
 	test_config();
 	is(arrive(&neighbour), 0, "a neighbour");
 	test_use(&neighbour);
+	test_edges(&neighbour);
 	test_lies(&neighbour);
+	test_limits(&neighbour);
 	test_truncation(&neighbour);
 	test_deaths(&neighbour);
 	test_crowd(&neighbour);
