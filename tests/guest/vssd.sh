@@ -18,15 +18,19 @@ in_use() {
 	wait
 }
 
+# removed_in_use NAME: makes an SSD, and removes it while it reads and writes, which may not have come to its end then.
+removed_in_use() {
+	make_ssd "$1" size=64M || return
+	in_use "$disk" >/dev/null 2>&1 &
+	wait_until has_written 0 && [ -n "$(jobs -r)" ] && rmdir "$ssds/$1"
+}
+
 make_again() {
 	local made=0 i
 
 	for i in $(seq "$times"); do
-		make_ssd "again$i" size=64M || break
-		in_use "$disk" >/dev/null 2>&1 &
-		{ wait_until has_written 0 && [ -n "$(jobs -r)" ]; } || break
-		rmdir "$ssds/again$i" || break
-		wait $!
+		removed_in_use "again$i" || break
+		wait
 		made=$((made + 1))
 	done
 	is "made and removed in use" "$made" "$times"
@@ -36,10 +40,12 @@ load_again() {
 	local loaded=0
 
 	for _ in $(seq "$times"); do
-		rmmod vssd && load_vssd && make_ssd last size=16M && rmdir $ssds/last || break
+		rmmod vssd || break
+		wait
+		load_vssd && removed_in_use last || break
 		loaded=$((loaded + 1))
 	done
-	is "loaded and unloaded" "$loaded" "$times"
+	is "loaded and unloaded, with an SSD removed in use" "$loaded" "$times"
 }
 
 try "load the module" load_vssd || done_testing

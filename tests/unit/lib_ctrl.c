@@ -51,6 +51,13 @@ static void test_slow(void)
 		snvme_close(ctrl);
 		ok(snvme_now() - start >= 120000000, "SHST and RDY too");
 	}
+	start = snvme_now();
+	ctrl = must_open("ready_ms=1300,to=20");
+	ok(snvme_now() - start >= 1300000000, "one that takes longer than a unit of CAP.TO, and not that many");
+	snvme_close(ctrl);
+	ctrl = must_open("power_loss=1");
+	is(((struct own *)ctrl->priv)->shutdown_ns, 60000000000, "a shutdown has the time that RTD3E says");
+	snvme_close(ctrl);
 	rig_make("ready_ms=100000,to=1");
 	start = snvme_now();
 	is(rig_open(&ctrl), -ETIMEDOUT, "a controller that is not ready within CAP.TO");
@@ -369,6 +376,41 @@ static void test_admin_faults(void)
 	ok(rig.closed, "closed");
 }
 
+/* A completion that comes for a second time, when its command's place is another's. */
+static void test_second_completion(void)
+{
+	struct snvme_ctrl *ctrl = must_open("threads=0");
+	struct own *own = ctrl->priv;
+	const struct snv_sqe identify = {
+		.opcode = SNV_ADMIN_IDENTIFY, .prp1 = snv_le64(own->admin_dma + (uint64_t)(own->data - own->admin)),
+		.cdw10 = snv_le32(SNV_CNS_CTRL),
+	};
+	const __le32 phase = snv_le32(1U << 16);
+	struct admin_cmd *cmd, *next;
+	struct snv_cqe *second;
+
+	admin_fault(VSSD_FAULT_DUPLICATE, SNV_ADMIN_IDENTIFY, 1);
+	second = &own->cq.ring[(own->cq.head + 1) % ADMIN_ENTRIES];
+	cmd = post(own, &identify);
+	while (vssd_home_pump(rig.home))
+		;
+	second->dw3 ^= phase;	/* not yet */
+	reap(own);
+	is(cmd->state, ADMIN_DONE, "a command ends");
+	cmd->state = ADMIN_FREE;
+	next = post(own, &identify);
+	ok(next == cmd, "another takes its place");
+	second->dw3 ^= phase;
+	reap(own);
+	is(next->state, ADMIN_BUSY, "which is not ended by what comes late for the first");
+	while (vssd_home_pump(rig.home))
+		;
+	reap(own);
+	is(next->state, ADMIN_DONE, "but by its own");
+	next->state = ADMIN_FREE;
+	snvme_close(ctrl);
+}
+
 /* A queue that cannot be deleted does not outlive its memory. */
 static void test_close_refused(void)
 {
@@ -380,6 +422,13 @@ static void test_close_refused(void)
 	snvme_close(ctrl);
 	ok(rig.closed, "closed with queues that the controller would not delete");
 	is(rig.mapped, 1, "all that was unmapped but for the admin queue");
+
+	ctrl = must_open("");
+	rig_fault(&(struct vssd_fault){ .action = VSSD_FAULT_STATUS, .admin = true, .opcode = SNV_ADMIN_DELETE_CQ,
+					.count = 1, .status = SNV_SC_QID_INVALID });
+	is(snvme_queue_destroy(must_queue(ctrl, 8)), 0, "what the controller does not know is deleted");
+	is(info_of(ctrl).used_cq, 0, "and not there any more");
+	snvme_close(ctrl);
 }
 
 static void test_passthrough(void)
@@ -499,6 +548,27 @@ static void test_event_faults(void)
 	}
 }
 
+/* Events that do not end do not hold up who looks at them. */
+static void test_event_storm(void)
+{
+	struct snvme_ctrl *ctrl = must_open("threads=0");
+	uint64_t before;
+
+	rig.storm = must_queue(ctrl, 4)->db.mmio;
+	/* One command for the SSD to be rung at, another for it to notice. */
+	for (int i = 0; i < 2; i++)
+		set_temperature_threshold(ctrl, 340);
+	before = info_of(ctrl).events;
+	for (int looks = 0; looks < 5; looks++) {
+		uint64_t events = info_of(ctrl).events;
+
+		ok(events - before <= EVENTS_AT_ONCE, "%llu at once", (unsigned long long)(events - before));
+		before = events;
+	}
+	ok(before >= 5 * EVENTS_AT_ONCE, "of events without end: %llu", (unsigned long long)before);
+	snvme_close(ctrl);
+}
+
 static void test_changed_namespaces(void)
 {
 	struct snvme_ctrl *ctrl = must_open("");
@@ -592,11 +662,16 @@ static void test_cmb(void)
 	ctrl = must_open("");
 	is(cmb_queue(ctrl, 1, &other), -EOPNOTSUPP, "one that has none");
 	snvme_close(ctrl);
-	for (int way = 0; way < 2; way++) {
+	for (int way = 0; way < 3; way++) {
+		static const char *const what[] = {
+			"one that cannot have it there", "one whose memory is not to be had", "one that takes no queues in it",
+		};
+
 		rig_make("cmb=16k");
 		rig.cmb_wrong = way == 0;
 		rig.cmb_hidden = way == 1;
-		is(rig_open(&ctrl), 0, way ? "one whose memory is not to be had" : "one that cannot have it there");
+		rig.cmbsz_clear = way == 2 ? SNV_CMBSZ_SQS : 0;
+		is(rig_open(&ctrl), 0, "%s", what[way]);
 		is(info_of(ctrl).cmb_bytes, 0, "has none for us");
 		is(cmb_queue(ctrl, 1, &other), -EOPNOTSUPP, "no ring in it");
 		is(round_trip(ctrl, must_queue(ctrl, 4), MIB), 0, "all else is there");
@@ -764,6 +839,12 @@ static void test_going(void)
 	rig_make("threads=0");
 	rig.cntrltype = SNV_CNTRLTYPE_IO + 1;
 	is(rig_open(&ctrl), -EOPNOTSUPP, "one for discovery");
+	rig_make("threads=0");
+	rig.sqes = 0x77;
+	is(rig_open(&ctrl), -EOPNOTSUPP, "one whose submission queue entries are of 128 bytes");
+	rig_make("threads=0");
+	rig.cqes = 0x55;
+	is(rig_open(&ctrl), -EOPNOTSUPP, "one whose completion queue entries are of 32");
 	rig_make("");
 	/* The number of queues is set first. */
 	rig_fault(&(struct vssd_fault){ .action = VSSD_FAULT_LOSE, .admin = true,
@@ -1021,10 +1102,12 @@ int main(void)
 	test_trace("threads=0");
 	test_trace("threads=1");
 	test_admin_faults();
+	test_second_completion();
 	test_close_refused();
 	test_passthrough();
 	test_events();
 	test_event_faults();
+	test_event_storm();
 	test_changed_namespaces();
 	test_cmb();
 	test_refused();

@@ -44,10 +44,12 @@ static struct rig {
 	bool gone;		/* registers read as all ones */
 	uint32_t gone_after;	/* so many stores to registers; 0: never */
 	char *admin;		/* what the library mapped first: rings and data of the admin queue */
-	uint8_t cntrltype;	/* what Identify is to say */
+	uint8_t cntrltype, sqes, cqes;	/* what Identify is to say, if not 0 */
+	uint32_t storms, *storm;	/* a doorbell that is rung wrongly whenever the SSD has worked */
 	bool cmb_wrong;		/* the controller's memory is said to be where none can be */
 	bool cmb_hidden;	/* it is not to be had */
 	uint32_t cmbsts_set;	/* bits of CMBSTS that read as set */
+	uint32_t cmbsz_clear;	/* of CMBSZ, as clear */
 	int awake;
 	bool closed;
 	uint32_t mapped;
@@ -66,6 +68,8 @@ static uint64_t rig_read(struct snvme_bus *bus, uint32_t offset, uint32_t size)
 		value |= rig.csts_set;
 	if (offset == SNV_REG_CMBSTS)
 		value |= rig.cmbsts_set;
+	if (offset == SNV_REG_CMBSZ)
+		value &= ~rig.cmbsz_clear;
 	return offset == SNV_REG_CAP ? (value | rig.cap_set) & ~rig.cap_clear : value;
 }
 
@@ -119,6 +123,12 @@ static bool rig_pump(struct snvme_bus *bus)
 
 	if (busy && rig.cntrltype)
 		id->cntrltype = rig.cntrltype;
+	if (busy && rig.sqes)
+		id->sqes = rig.sqes;
+	if (busy && rig.cqes)
+		id->cqes = rig.cqes;
+	if (busy && rig.storm)
+		snv_doorbell_write(rig.storm, 60000 + rig.storms++ % 2);
 	return busy;
 }
 
