@@ -59,8 +59,13 @@ beside "fio by io_uring, polled, fixed buffers and files" fio_by "/dev/$second" 
 	--registerfiles
 beside "fio by pvsync2, polled" fio_by "/dev/$second" --ioengine=pvsync2 --hipri --iodepth=1
 beside "fio on the file system beside it" fio_by /mnt/fio --ioengine=libaio
-for scheduler in $(tr -d '[]' <"/sys/block/$disk/queue/scheduler"); do
-	beside "scheduler $scheduler" sh -c "echo $scheduler >/sys/block/$disk/queue/scheduler"
+# Of a disk that the driver takes for one of several paths, the path has the queue: nvme0c0n1 of nvme0n1.
+queue=$(echo "/sys/block/${disk%n*}"c*"n${disk##*n}/queue")
+[ -e "$queue" ] || queue=/sys/block/$disk/queue
+schedulers=$(tr -d '[]' <"$queue/scheduler")
+is "there are schedulers besides none: $schedulers" "$(($(echo "$schedulers" | wc -w) > 1))" 1
+for scheduler in $schedulers none; do
+	beside "scheduler $scheduler" sh -c "echo $scheduler >$queue/scheduler && grep -q '\[$scheduler\]' $queue/scheduler"
 	beside "and fio on it" fio_by /mnt/fio --ioengine=libaio
 done
 beside "blkdiscard" blkdiscard "/dev/$second"
