@@ -10,7 +10,8 @@
 
 #include "trace.h"
 
-/* Status of Create and Delete I/O Queue: SCT 1, SC 1. */
+/* Status of Create and Delete I/O Queue: SCT 1, SC 0 and 1. */
+#define INVALID_CQ	0x100
 #define INVALID_QID	0x101
 
 /* Byte offset in BAR0 of a queue's doorbell: NVMe over PCIe 1.0 section 3.1.2. */
@@ -121,6 +122,12 @@ static int snvme_send_create(struct snvme_ctrl *ctrl, struct snvme_queue *q, u32
 	return snvme_admin(ctrl, &cmd, NULL, NULL);
 }
 
+/* Does @status of its Delete say that there is no such queue? QEMU's controller has another for completion queues. */
+static bool snvme_unknown(const struct snvme_queue *q, int status)
+{
+	return status == INVALID_QID || (q->type == SNVME_QUEUE_CQ && status == INVALID_CQ);
+}
+
 /* Try to have the controller forget @q; q->deleted says whether it has. ctrl->lock is held. */
 static void snvme_delete(struct snvme_session *s, struct snvme_queue *q)
 {
@@ -138,7 +145,7 @@ static void snvme_delete(struct snvme_session *s, struct snvme_queue *q)
 	cmd.delete_queue.qid = cpu_to_le16(q->qid);
 	ret = snvme_admin(ctrl, &cmd, NULL, NULL);
 	/* A controller that was reset meanwhile does not know the identifier any more. */
-	q->deleted = !ret || ret == INVALID_QID || snvme_is_quiet(ctrl, q->epoch);
+	q->deleted = !ret || snvme_unknown(q, ret) || snvme_is_quiet(ctrl, q->epoch);
 	if (!q->deleted && ret > 0 && !SNVME_STATUS_PATH(ret))
 		dev_err(&ctrl->pdev->dev, "snvme: deleting %s %u failed: %d\n",
 			q->type == SNVME_QUEUE_CQ ? "CQ" : "SQ", q->qid, ret);

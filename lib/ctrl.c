@@ -558,7 +558,12 @@ static int own_queue_create(struct snvme_ctrl *ctrl, struct snvme_queue_create *
 	return 0;
 }
 
-/* What the controller does not know is as good as deleted. */
+/* What the controller does not know is as good as deleted. QEMU's has another status for completion queues. */
+static bool unknown_queue(uint32_t handle, int status)
+{
+	return status == SNV_SC_QID_INVALID || (handle & CQ_HANDLE && status == SNV_SC_CQ_INVALID);
+}
+
 static int own_queue_destroy(struct snvme_ctrl *ctrl, uint32_t handle)
 {
 	struct own *own = ctrl->priv;
@@ -572,7 +577,7 @@ static int own_queue_destroy(struct snvme_ctrl *ctrl, uint32_t handle)
 	pthread_mutex_lock(&own->lock);
 	if (*state == SNVME_STATE_LIVE)
 		ret = command(own, &sqe, NULL, snvme_timeout(ctrl));
-	if (!ret || ret == SNV_SC_QID_INVALID || *state != SNVME_STATE_LIVE) {
+	if (!ret || unknown_queue(handle, ret) || *state != SNVME_STATE_LIVE) {
 		*state = SNVME_STATE_NONE;
 		ret = 0;
 	}

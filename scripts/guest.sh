@@ -57,6 +57,7 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 runs=$top/build/guest-run
 splats='\bBUG:|\bWARNING:|Oops|KASAN: |UBSAN: |possible (circular|recursive)|unreferenced object'
 splats+='|lockdep is turned off|blocked for more than|Call Trace|Kernel panic|general protection|DMAR:.*fault'
+splats+='|snvme: deleting [CS]Q'
 
 # --- the command line ---
 

@@ -8,6 +8,10 @@ set -u
 . "${0%/*}/lib.sh"
 . "${0%/*}/load.sh"
 
+has_queue() {
+	[ "$(count "/dev/$name" used_cq)" -gt 0 ]
+}
+
 resets_ahead
 prepare
 pci=$(basename "$(readlink -f "/sys/class/nvme/$name/device")")
@@ -40,6 +44,31 @@ for _ in 1 2 3 4 5; do
 done
 is "processes killed while the controller was reset" "$killed" 5
 fio_stop
+given_back
+
+# Owners who make and delete queues as the reset comes. Between two busy loops they hardly run: what the
+# controller answered before the reset they see when it is over, and whether it knows the queue still is the question.
+made=0
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+	churn "/dev/$name" 1000000 >/run/churn.log 2>&1 &
+	churn=$!
+	wait_until has_queue || break
+	chrt --all-tasks --idle --pid 0 "$churn" || break
+	busy=()
+	for _ in 1 2; do
+		sh -c 'while :; do :; done' &
+		busy+=($!)
+	done
+	sleep 0.3
+	echo 1 >"/sys/class/nvme/$name/reset_controller"
+	kill "${busy[@]}"
+	wait_live "$name" || break
+	kill -KILL "$churn" 2>/dev/null
+	wait "$churn" "${busy[@]}" 2>/dev/null
+	has_queue && break
+	made=$((made + 1))
+done
+is "owners in the midst of making queues when the controller was reset, and none left behind" "$made" 10
 given_back
 try "new queues after it" churn "/dev/$name" 20
 intact

@@ -423,12 +423,25 @@ static void test_close_refused(void)
 	ok(rig.closed, "closed with queues that the controller would not delete");
 	is(rig.mapped, 1, "all that was unmapped but for the admin queue");
 
-	ctrl = must_open("");
-	rig_fault(&(struct vssd_fault){ .action = VSSD_FAULT_STATUS, .admin = true, .opcode = SNV_ADMIN_DELETE_CQ,
-					.count = 1, .status = SNV_SC_QID_INVALID });
-	is(snvme_queue_destroy(must_queue(ctrl, 8)), 0, "what the controller does not know is deleted");
-	is(info_of(ctrl).used_cq, 0, "and not there any more");
-	snvme_close(ctrl);
+	for (unsigned int i = 0; i < 3; i++) {
+		static const struct {
+			uint8_t opcode;
+			uint16_t status;
+			const char *what;
+		} answers[] = {
+			{ SNV_ADMIN_DELETE_CQ, SNV_SC_QID_INVALID, "a queue that the controller does not know is deleted" },
+			{ SNV_ADMIN_DELETE_CQ, SNV_SC_CQ_INVALID, "and with the status that QEMU's has for that" },
+			{ SNV_ADMIN_DELETE_SQ, SNV_SC_CQ_INVALID, "which says nothing of a submission queue" },
+		};
+		int ret = answers[i].opcode == SNV_ADMIN_DELETE_CQ ? 0 : -EIO;
+
+		ctrl = must_open("");
+		rig_fault(&(struct vssd_fault){ .action = VSSD_FAULT_STATUS, .admin = true, .count = 1,
+						.opcode = answers[i].opcode, .status = answers[i].status });
+		is(snvme_queue_destroy(must_queue(ctrl, 8)), ret, "%s", answers[i].what);
+		is(info_of(ctrl).used_cq, ret != 0, "and counted so");
+		snvme_close(ctrl);
+	}
 }
 
 static void test_passthrough(void)
