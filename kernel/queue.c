@@ -230,6 +230,9 @@ static int snvme_create(struct snvme_session *s, struct snvme_queue *q, u32 entr
 	if (ret < 0)		/* never sent */
 		return ret == -ENOMEM ? ret : -EAGAIN;
 	if (ret > 0 && !SNVME_STATUS_PATH(ret)) {
+		/* A reset came first, and the completion queue is not there any more. */
+		if (READ_ONCE(ctrl->epoch) != q->epoch)
+			return -EAGAIN;
 		dev_err(&ctrl->pdev->dev, "snvme: controller refuses %s %u of %u entries: status %#x\n",
 			q->type == SNVME_QUEUE_CQ ? "CQ" : "SQ", q->qid, entries, ret);
 		return -EIO;
