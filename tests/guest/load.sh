@@ -37,7 +37,9 @@ prepare() {
 # seconds no inode tables to write and no bitmaps to read, which would be commands of its own; and on all kernels fio
 # has one in flight.
 resets_ahead() {
-	[[ $(uname -r) != 6.1.* ]] || mkfs_options=(-O ^has_journal) mount_options=(-o lazytime,noinit_itable,no_prefetch_block_bitmaps)
+	[[ $(uname -r) = 6.1.* ]] || return 0
+	mkfs_options=(-O ^has_journal)
+	mount_options=(-o lazytime,noinit_itable,no_prefetch_block_bitmaps)
 }
 
 # prepare_bar: the same, and memory of another device as dma-bufs. Sets $bar, its folder in sysfs.

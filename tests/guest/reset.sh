@@ -59,7 +59,6 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do
 		sh -c 'while :; do :; done' &
 		busy+=($!)
 	done
-	sleep 0.3
 	echo 1 >"/sys/class/nvme/$name/reset_controller"
 	kill "${busy[@]}"
 	wait_live "$name" || break
