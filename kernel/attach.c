@@ -175,13 +175,14 @@ bool snvme_driver_live(const struct snvme_ctrl *ctrl)
  * @cmd: the command
  * @data: SNVME_IDENTIFY_BYTES for what it reads; NULL: its data pointers go out as they are
  * @result: out: dword 0 of the completion, or NULL
- * Return: 0, a negative errno, or the status: SCT << 8 | SC
+ * Return: 0, the status: SCT << 8 | SC, or a negative errno: it was not sent; -EAGAIN the driver takes none now
  *
  * Marked as a user's command, it fails with a path error when the driver is not live at the moment
  * it would be sent: none of ours gets between the driver's own while it sets the controller up.
  */
 int snvme_admin(struct snvme_ctrl *ctrl, struct nvme_command *cmd, void *data, u32 *result)
 {
+	blk_status_t ended;
 	struct request *req;
 	void *priv;
 	int ret;
@@ -199,8 +200,11 @@ int snvme_admin(struct snvme_ctrl *ctrl, struct nvme_command *cmd, void *data, u
 		goto out;
 	priv = blk_mq_rq_to_pdu(req);
 	*(u8 *)(priv + layout.req_flags) |= layout.req_usercmd;
-	blk_execute_rq(req, false);
+	ended = blk_execute_rq(req, false);
 	ret = PEEK(priv, u16, layout.req_status) & 0x7ff;
+	/* With no status of the controller's, nor the driver's: its queue was off, and nothing was sent. */
+	if (!ret && ended)
+		ret = -EAGAIN;
 	if (result)
 		*result = le32_to_cpu(PEEK(priv, __le32, layout.req_result));
 out:
@@ -250,7 +254,7 @@ int snvme_identify(struct snvme_session *s, struct snvme_identify *arg)
 		if (ret != -EAGAIN && (ret <= 0 || !SNVME_STATUS_PATH(ret)))
 			break;
 		ret = -EAGAIN;
-		if (schedule_timeout_killable(HZ / 100)) {
+		if (schedule_timeout_killable(SNVME_ASK_AGAIN)) {
 			ret = -EINTR;
 			break;
 		}
@@ -292,9 +296,11 @@ int snvme_update_grant(struct snvme_ctrl *ctrl)
 	ret = snvme_admin(ctrl, &cmd, NULL, &result);
 	if (ret < 0 || SNVME_STATUS_PATH(ret))
 		return -EAGAIN;
+	if (ret && READ_ONCE(ctrl->epoch) != epoch)
+		return -EAGAIN;
 	if (ret) {
 		dev_err(&ctrl->pdev->dev, "snvme: asking for the number of queues failed: %d\n", ret);
-		return READ_ONCE(ctrl->epoch) != epoch ? -EAGAIN : -EIO;
+		return -EIO;
 	}
 	ctrl->granted_sq = (result & 0xffff) + 1;
 	ctrl->granted_cq = (result >> 16) + 1;
@@ -320,7 +326,7 @@ static bool snvme_settled(struct snvme_ctrl *ctrl)
 	bool settled;
 
 	spin_lock_irqsave(&ctrl->state_lock, flags);
-	settled = ctrl->quiet == ctrl->epoch || ctrl->state == SNVME_STATE_LIVE;
+	settled = ctrl->quiet >= ctrl->epoch || ctrl->state == SNVME_STATE_LIVE;
 	spin_unlock_irqrestore(&ctrl->state_lock, flags);
 	return settled;
 }
@@ -342,7 +348,7 @@ static bool snvme_can_tell(struct snvme_ctrl *ctrl, u64 epoch)
 	bool can;
 
 	spin_lock_irqsave(&ctrl->state_lock, flags);
-	can = epoch < ctrl->quiet || ctrl->state != SNVME_STATE_RESET;
+	can = epoch < ctrl->quiet || ctrl->state == SNVME_STATE_LIVE;
 	spin_unlock_irqrestore(&ctrl->state_lock, flags);
 	return can;
 }
@@ -351,7 +357,7 @@ static bool snvme_can_tell(struct snvme_ctrl *ctrl, u64 epoch)
  * snvme_wait_answer() - wait until the controller has forgotten a queue, or can be asked to
  * @ctrl: the controller
  * @epoch: of the queue: it may be that of a reset that goes on, where its Create was carried out in the midst
- * Return: 0 or -EINTR
+ * Return: 0 or -EINTR. It ends as snvme_wait_quiet() does.
  */
 int snvme_wait_answer(struct snvme_ctrl *ctrl, u64 epoch)
 {
@@ -368,6 +374,9 @@ void snvme_session_event(struct snvme_session *s)
 /*
  * The controller's state changes: tell every session. @word is the new state; @quiet says that the
  * controller was disabled after its queues died. From any context.
+ *
+ * That it is live is looked up under the lock: either it is so still, and whoever ends that comes after us, or
+ * he was first and it is not said.
  */
 static void snvme_ctrl_event(struct snvme_ctrl *ctrl, u32 word, bool quiet)
 {
@@ -376,7 +385,14 @@ static void snvme_ctrl_event(struct snvme_ctrl *ctrl, u32 word, bool quiet)
 	bool changed;
 
 	spin_lock_irqsave(&ctrl->state_lock, flags);
-	if (word != SNVME_STATE_LIVE && ctrl->state == SNVME_STATE_LIVE) {
+	if (word == SNVME_STATE_LIVE) {
+		struct nvme_ctrl *nctrl = READ_ONCE(ctrl->nctrl);
+
+		if (!nctrl || PEEK(nctrl, u32, layout.state) != layout.live) {
+			spin_unlock_irqrestore(&ctrl->state_lock, flags);
+			return;
+		}
+	} else if (ctrl->state == SNVME_STATE_LIVE) {
 		ctrl->epoch++;
 		list_for_each_entry(s, &ctrl->sessions, node)
 			for (int i = 0; i < ARRAY_SIZE(s->state->queue); i++)
@@ -388,8 +404,9 @@ static void snvme_ctrl_event(struct snvme_ctrl *ctrl, u32 word, bool quiet)
 		ctrl->state = word;
 		trace_snvme_state(ctrl);
 	}
+	/* After its end no queue is made: those that a Create has left open are gone too. */
 	if (quiet)
-		ctrl->quiet = ctrl->epoch;
+		ctrl->quiet = word == SNVME_STATE_GONE ? U64_MAX : max(ctrl->quiet, ctrl->epoch);
 	list_for_each_entry(s, &ctrl->sessions, node) {
 		WRITE_ONCE(s->state->epoch, ctrl->epoch);
 		WRITE_ONCE(s->state->ctrl_state, ctrl->state);
@@ -410,9 +427,7 @@ static void snvme_ctrl_event(struct snvme_ctrl *ctrl, u32 word, bool quiet)
  */
 static void snvme_ctrl_state(struct snvme_ctrl *ctrl, u32 state)
 {
-	if (state == layout.live)
-		snvme_ctrl_event(ctrl, SNVME_STATE_LIVE, false);
-	else if (state == layout.resetting || state == layout.connecting)
+	if (state == layout.resetting || state == layout.connecting)
 		snvme_ctrl_event(ctrl, SNVME_STATE_RESET, false);
 	else if (state == layout.deleting || state == layout.deleting_noio)
 		snvme_ctrl_event(ctrl, SNVME_STATE_GONE, false);
@@ -452,8 +467,7 @@ static int snvme_change_return(struct kretprobe_instance *ri, struct pt_regs *re
 			continue;
 		if (change->state != layout.live)
 			snvme_ctrl_state(ctrl, change->state);
-		if (PEEK(change->nctrl, u32, layout.state) == layout.live)
-			snvme_ctrl_state(ctrl, layout.live);
+		snvme_ctrl_event(ctrl, SNVME_STATE_LIVE, false);
 	}
 	rcu_read_unlock();
 	return 0;
@@ -783,7 +797,8 @@ int snvme_attach(struct snvme_session *s, int fd)
 
 	device_lock(&pdev->dev);
 	mutex_lock(&snvme_lock);
-	ret = !pdev->dev.driver ? -ENODEV :
+	/* The open file may be of a driver's object that another has followed. */
+	ret = !pdev->dev.driver || !device_is_registered(device) ? -ENODEV :
 	      strcmp(pdev->dev.driver->name, "nvme") ? -EOPNOTSUPP : 0;
 	if (ret)
 		goto out_unlock;
@@ -799,10 +814,8 @@ int snvme_attach(struct snvme_session *s, int fd)
 	mutex_lock(&ctrl->lock);
 	ret = READ_ONCE(ctrl->state) == SNVME_STATE_LIVE ? snvme_update_grant(ctrl) : -EAGAIN;
 	mutex_unlock(&ctrl->lock);
-	if (PEEK(nctrl, u32, layout.state) != layout.live) {
-		snvme_ctrl_event(ctrl, SNVME_STATE_RESET, false);
+	if (PEEK(nctrl, u32, layout.state) != layout.live)
 		ret = -EAGAIN;
-	}
 	if (ret) {
 		snvme_ctrl_put_unlock(ctrl);
 		ret = ret == -EAGAIN ? -EBUSY : ret;

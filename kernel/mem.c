@@ -387,7 +387,8 @@ static void snvme_mem_put(struct snvme_memory *mem)
  * snvme_mem_unregister() - SNVME_IOC_MEM_UNREGISTER
  * @s: the session
  * @handle: the memory
- * Return: 0; -ENOENT; -EBUSY a ring lies in it; -EINTR a fatal signal came while a reset went on
+ * Return: 0; -ENOENT; -EBUSY a ring lies in it; -EINTR a fatal signal came while a reset went on; -EIO the live
+ * controller refuses to forget a dead queue, whose commands may still use it
  */
 int snvme_mem_unregister(struct snvme_session *s, u32 handle)
 {
@@ -397,18 +398,27 @@ int snvme_mem_unregister(struct snvme_session *s, u32 handle)
 
 	if (!ctrl)
 		return -ENOENT;
-	/* In a reset the controller may still carry out commands of a queue that is dead to us. */
-	ret = snvme_wait_quiet(ctrl);
-	if (ret)
-		return ret;
-	mutex_lock(&s->p2p_lock);
-	mutex_lock(&s->lock);
-	mem = xa_load(&s->mems, handle);
-	if (!mem || mem->rings) {
+	/*
+	 * The controller may still carry out commands of a queue that is dead to us: in a reset, after one that left
+	 * all queues in place (activation of firmware), and while memory is taken away.
+	 */
+	do {
+		ret = snvme_wait_quiet(ctrl);
+		if (ret)
+			return ret;
+		mutex_lock(&s->p2p_lock);
+		mutex_lock(&s->lock);
+		mem = xa_load(&s->mems, handle);
+		ret = !mem ? -ENOENT : mem->rings ? -EBUSY : snvme_queues_delete_dead(s);
+		if (!ret)
+			break;
 		mutex_unlock(&s->lock);
 		mutex_unlock(&s->p2p_lock);
-		return mem ? -EBUSY : -ENOENT;
-	}
+		if (ret != -EAGAIN)
+			return ret;
+		if (schedule_timeout_killable(SNVME_ASK_AGAIN))
+			return -EINTR;
+	} while (1);
 	xa_erase(&s->mems, handle);
 	snvme_mem_strip(s, mem, &pages);
 	mutex_unlock(&s->lock);

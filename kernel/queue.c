@@ -128,15 +128,18 @@ static bool snvme_unknown(const struct snvme_queue *q, int status)
 	return status == INVALID_QID || (q->type == SNVME_QUEUE_CQ && status == INVALID_CQ);
 }
 
-/* Try to have the controller forget @q; q->deleted says whether it has. ctrl->lock is held. */
-static void snvme_delete(struct snvme_session *s, struct snvme_queue *q)
+/*
+ * Have the controller forget @q. ctrl->lock is held. 0: it has, and q->deleted says so; -EAGAIN: a reset that has
+ * begun, or the driver's end, takes it along, or it can be asked for after that; -EIO: the live controller refuses.
+ */
+static int snvme_delete(struct snvme_session *s, struct snvme_queue *q)
 {
 	struct snvme_ctrl *ctrl = s->ctrl;
 	struct nvme_command cmd = {};
 	int ret;
 
 	if (q->deleted)
-		return;
+		return 0;
 	q->deleted = snvme_is_quiet(ctrl, q->epoch);
 	if (q->deleted || ctrl->unbound)
 		goto out;
@@ -146,12 +149,16 @@ static void snvme_delete(struct snvme_session *s, struct snvme_queue *q)
 	ret = snvme_admin(ctrl, &cmd, NULL, NULL);
 	/* A controller that was reset meanwhile does not know the identifier any more. */
 	q->deleted = !ret || snvme_unknown(q, ret) || snvme_is_quiet(ctrl, q->epoch);
-	if (!q->deleted && ret > 0 && !SNVME_STATUS_PATH(ret))
-		dev_err(&ctrl->pdev->dev, "snvme: deleting %s %u failed: %d\n",
+	if (!q->deleted && ret > 0 && !SNVME_STATUS_PATH(ret)) {
+		dev_err(&ctrl->pdev->dev, "snvme: deleting %s %u failed: status %#x\n",
 			q->type == SNVME_QUEUE_CQ ? "CQ" : "SQ", q->qid, ret);
+		return -EIO;
+	}
 out:
-	if (q->deleted)
-		trace_snvme_queue_delete(s, q);
+	if (!q->deleted)
+		return -EAGAIN;
+	trace_snvme_queue_delete(s, q);
+	return 0;
 }
 
 /* With both locks held; @q is gone afterwards. */
@@ -204,7 +211,7 @@ static int snvme_create(struct snvme_session *s, struct snvme_queue *q, u32 entr
 		u32 *shadow = NULL, *eventidx = NULL, was[2];
 
 		if (!id)
-			return -ENOSPC;
+			return READ_ONCE(ctrl->epoch) != q->epoch ? -EAGAIN : -ENOSPC;
 		if (ctrl->shadow) {
 			u32 entry = snvme_shadow_entry(ctrl, q->type, id);
 
@@ -249,8 +256,7 @@ static int snvme_create(struct snvme_session *s, struct snvme_queue *q, u32 entr
 	 * A reset came between. The command was carried out before it (and forgotten), or waited for
 	 * its end and was carried out after: only a Delete, or another reset, settles it.
 	 */
-	if (!ret)
-		q->epoch = ctrl->epoch;
+	q->epoch = ctrl->epoch;
 	spin_unlock_irqrestore(&ctrl->state_lock, flags);
 	snvme_delete(s, q);
 	return -EAGAIN;
@@ -372,52 +378,65 @@ int snvme_queue_destroy(struct snvme_session *s, u32 handle)
 {
 	struct snvme_ctrl *ctrl = smp_load_acquire(&s->ctrl);
 	struct snvme_queue *q;
+	u64 made = 0;
 	int ret;
 
 	if (!ctrl)
 		return -ENOENT;
-	for (int tries = 0; tries < 2;) {
-		u64 epoch = READ_ONCE(ctrl->epoch), made = 0;
-
+	do {
 		mutex_lock(&s->lock);
 		q = xa_load(&s->queues, handle);
 		ret = !q ? -ENOENT : q->sqs ? -EBUSY : 0;
 		if (!ret) {
 			mutex_lock(&ctrl->lock);
-			snvme_delete(s, q);
+			ret = snvme_delete(s, q);
 			made = q->epoch;
-			if (q->deleted)
+			if (!ret)
 				snvme_queue_free(s, q);
-			else
-				ret = -EIO;
 			mutex_unlock(&ctrl->lock);
 		}
 		mutex_unlock(&s->lock);
-		if (ret != -EIO)
+		if (ret != -EAGAIN)
 			return ret;
-		/* A reset, or the end of the driver, takes the queue along, or it can be asked for after it. */
-		ret = snvme_wait_answer(ctrl, made);
-		if (ret)
-			return ret;
-		/* Resets that follow each other cut off one Delete after the other: that is no refusal. */
-		if (READ_ONCE(ctrl->epoch) == epoch)
-			tries++;
-	}
-	return -EIO;
+		/* The driver may know of a reset before we do. */
+	} while (!snvme_wait_answer(ctrl, made) && !schedule_timeout_killable(SNVME_ASK_AGAIN));
+	return -EINTR;
 }
 
-static void snvme_delete_type(struct snvme_session *s, u32 type, bool *all)
+/* Have the controller forget all queues of @type, or those that are not live any more. As snvme_delete(). */
+static int snvme_delete_type(struct snvme_session *s, u32 type, bool dead)
 {
 	struct snvme_queue *q;
 	unsigned long i;
+	int ret = 0;
 
-	xa_for_each(&s->queues, i, q) {
-		if (q->type != type)
-			continue;
-		snvme_delete(s, q);
-		if (!q->deleted)
-			*all = false;
-	}
+	xa_for_each(&s->queues, i, q)
+		if (q->type == type && (!dead || READ_ONCE(s->state->queue[q->handle]) != SNVME_STATE_LIVE))
+			ret = snvme_delete(s, q) ?: ret;
+	return ret;
+}
+
+/* The same of both types; with both locks held. */
+static int snvme_delete_all(struct snvme_session *s, bool dead)
+{
+	/* A completion queue can be deleted only after those that report to it: section 5.6. */
+	return snvme_delete_type(s, SNVME_QUEUE_SQ, dead) ?: snvme_delete_type(s, SNVME_QUEUE_CQ, dead);
+}
+
+/**
+ * snvme_queues_delete_dead() - have the controller forget those queues of a session that are not live
+ * @s: the session, attached, with its lock held
+ * Return: 0; -EAGAIN a reset that has begun, or the driver's end, takes them along, or they can be asked for
+ * after that; -EIO the live controller refuses
+ */
+int snvme_queues_delete_dead(struct snvme_session *s)
+{
+	int ret;
+
+	mutex_lock(&s->ctrl->lock);
+	ret = snvme_delete_all(s, true);
+	mutex_unlock(&s->ctrl->lock);
+	return ret;
 }
 
 /**
@@ -427,16 +446,14 @@ static void snvme_delete_type(struct snvme_session *s, u32 type, bool *all)
  */
 bool snvme_queues_delete(struct snvme_session *s)
 {
-	bool all = true;
+	int ret;
 
 	mutex_lock(&s->lock);
 	mutex_lock(&s->ctrl->lock);
-	/* A completion queue can be deleted only after those that report to it: section 5.6. */
-	snvme_delete_type(s, SNVME_QUEUE_SQ, &all);
-	snvme_delete_type(s, SNVME_QUEUE_CQ, &all);
+	ret = snvme_delete_all(s, false);
 	mutex_unlock(&s->ctrl->lock);
 	mutex_unlock(&s->lock);
-	return all;
+	return !ret;
 }
 
 /**
@@ -449,15 +466,14 @@ bool snvme_queues_delete(struct snvme_session *s)
 void snvme_queues_revoke(struct snvme_session *s)
 {
 	struct snvme_ctrl *ctrl = s->ctrl;
-	unsigned int tries = 0;
+	bool told = false, refused = false;
 	u64 epoch = 0;
-	bool all;
+	int ret;
 
 	do {
 		struct snvme_queue *q;
 		unsigned long i, flags;
 
-		all = true;
 		mutex_lock(&s->lock);
 		mutex_lock(&ctrl->lock);
 		/* Owners stop ringing first. */
@@ -468,17 +484,18 @@ void snvme_queues_revoke(struct snvme_session *s)
 			if (s->state->queue[q->handle] == SNVME_STATE_LIVE)
 				WRITE_ONCE(s->state->queue[q->handle], SNVME_STATE_REVOKED);
 		}
-		if (!tries)
+		if (!told)
 			snvme_session_event(s);
+		told = true;
 		spin_unlock_irqrestore(&ctrl->state_lock, flags);
-		snvme_delete_type(s, SNVME_QUEUE_SQ, &all);
-		snvme_delete_type(s, SNVME_QUEUE_CQ, &all);
+		ret = snvme_delete_all(s, false);
 		mutex_unlock(&ctrl->lock);
 		mutex_unlock(&s->lock);
-		if (all)
+		if (!ret)
 			return;
-		if (tries++ == 1)
+		if (ret == -EIO && !refused)
 			dev_err(&ctrl->pdev->dev, "snvme: memory that is taken away has to wait: the controller does not delete queues; a reset ends that\n");
+		refused |= ret == -EIO;
 		/* A reset takes them along; a controller that only refused is asked again. */
 		wait_event_timeout(ctrl->wait, snvme_is_quiet(ctrl, epoch), HZ);
 	} while (1);

@@ -79,7 +79,7 @@ struct snvme_nvidia;
  * @state_lock: guards what follows
  * @state: SNVME_STATE_*
  * @epoch: counts the times it stopped being live
- * @quiet: queues made in an epoch before this one are forgotten by the controller
+ * @quiet: queues made in an epoch before this one are forgotten by the controller; U64_MAX once all are for good
  * @sessions: attached sessions
  * @wait: woken when @state or @quiet change
  */
@@ -256,6 +256,9 @@ int snvme_btf_member(const struct snvme_btf *btf, const char *strct, const char 
 		     const char *type, u32 *offset);
 int snvme_btf_enumerator(const struct snvme_btf *btf, const char *name, u32 *value);
 
+/* In jiffies: until a command is tried again that the driver did not take, when nothing else says that it will. */
+#define SNVME_ASK_AGAIN		(HZ / 100)
+
 /* Status code type 3: the command was cancelled by the driver, not answered by the controller. */
 #define SNVME_STATUS_PATH(status)	(((status) >> 8 & 7) == 3)
 
@@ -293,6 +296,7 @@ void snvme_debugfs_exit(void);
 int snvme_queue_create(struct snvme_session *s, struct snvme_queue_create *arg);
 int snvme_queue_destroy(struct snvme_session *s, u32 handle);
 bool snvme_queues_delete(struct snvme_session *s);
+int snvme_queues_delete_dead(struct snvme_session *s);
 void snvme_queues_revoke(struct snvme_session *s);
 void snvme_queues_free(struct snvme_session *s);
 void snvme_count_queues(struct snvme_ctrl *ctrl, struct snvme_info *info);
