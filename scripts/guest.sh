@@ -62,7 +62,7 @@ splats+='|snvme: (deleting [CS]Q|controller refuses)'
 
 # --- the command line ---
 
-kernel=6.1 iommu='' smp=2 mem=2G bar='' append='' timeout=1800 out='' stream='' root=nvme
+kernel=6.1 iommu='' smp=2 mem=2G bar='' append='' timeout=1800 patience=300 out='' stream='' root=nvme
 [ "${V:-0}" = 0 ] || stream=1
 disks=() allowed=() reports=() extra=()
 
@@ -329,7 +329,7 @@ stop() {
 }
 
 run() {
-	local version=$1 kernel_root=$2 image line disk args props tail=
+	local version=$1 kernel_root=$2 image line disk args props watch tail=
 
 	image=$kernel_root/boot/vmlinux-$version
 	[ -e "$image" ] || image=$kernel_root/boot/vmlinuz-$version
@@ -365,6 +365,8 @@ run() {
 	(cd "$out" && exec timeout -k 5 "$timeout" qemu-system-x86_64 "${args[@]}") \
 		>"$out/qemu.log" 2>&1 </dev/null 9>&- &
 	qemu=$!
+	watch_boot 9>&- &
+	watch=$!
 	if [ -n "$stream" ]; then
 		tail -n +1 -f -s 0.1 --pid=$qemu "$out/test.log" 9>&- &
 		tail=$!
@@ -372,13 +374,22 @@ run() {
 	wait "$qemu" && status=0 || status=$?
 	qemu=
 	[ -z "$tail" ] || wait "$tail"
+	wait "$watch" && hung='' || hung=1
+}
+
+booted='Run /init as init process'
+
+# Ends a guest that has not come to user space after $patience s, and fails then.
+watch_boot() {
+	grep -a -q "$booted" < <(timeout "$patience" tail -n +1 -f -s 0.5 --pid=$qemu "$out/kernel.log") ||
+		! kill "$qemu" 2>/dev/null
 }
 
 # With several emulated CPUs, TCG now and then runs into the breakpoint by which a booting kernel
-# patches its own code. That is before user space, and so before anything that is tested here.
+# patches its own code: when it is gone already the kernel dies of it, or meets it for ever, where TCG has kept
+# it. That is before user space, and so before anything that is tested here.
 emulator_failed() {
-	grep -a -q 'int3: 0000' "$out/kernel.log" &&
-		! grep -a -q 'Run /init as init process' "$out/kernel.log"
+	[ -n "$hung" ] || { grep -a -q 'int3: 0000' "$out/kernel.log" && ! grep -a -q "$booted" "$out/kernel.log"; }
 }
 
 # Prints each reason why this run has failed.
@@ -399,7 +410,9 @@ verdict() {
 	local code log
 
 	code=$(tail -n 1 "$out/test.log" | grep -a -o 'guest: exit [0-9]*$' | cut -d ' ' -f 3) || true
-	if [ "$status" -eq 124 ] || [ "$status" -eq 137 ]; then
+	if [ -n "$hung" ]; then
+		echo "no user space after $patience s"
+	elif [ "$status" -eq 124 ] || [ "$status" -eq 137 ]; then
 		echo "no end after $timeout s"
 	elif [ "$status" -ne 0 ]; then
 		echo "QEMU ended with $status: $(tail -n 3 "$out/qemu.log")"
@@ -443,7 +456,7 @@ shift
 tsc_khz=$("$top/build/tsc_khz") || die "make build/tsc_khz first"
 version=$("$top/scripts/kernels.sh" version "$kernel")
 kernel_root=$("$top/scripts/kernels.sh" root "$kernel")
-[ "$kernel" != debug ] || timeout=$((4 * timeout))
+[ "$kernel" != debug ] || timeout=$((4 * timeout)) patience=$((4 * patience))
 name=$kernel${iommu:+-iommu}-${test//[^A-Za-z0-9._-]/_}
 out=${out:-$runs/$name}
 mkdir -p "$runs" "$out"
@@ -458,7 +471,8 @@ trap 'exit 130' INT TERM
 for boot in 1 2 3; do
 	run "$version" "$kernel_root" "$test" "$@"
 	emulator_failed || break
-	echo "$name: QEMU lost a breakpoint of the kernel's while it booted (boot $boot)" >&2
+	echo "$name: QEMU lost a breakpoint of the kernel's while it booted (boot $boot), after:" \
+		"$(tail -n 1 "$out/kernel.log")" >&2
 	rm -f "$out/qmp"
 done
 why=$(verdict)
