@@ -133,6 +133,21 @@ echo 0 >$parameters/owner_commands
 echo 512 >$parameters/owner_memory
 refuses "more memory than a user may have registered" "$spent" user_bench --iodepth=4 --bs=256k
 try "less" user_bench --iodepth=4
+# An owner ends with his last session, and what he was charged with him: one session that stays shows what the
+# others give back. Beside it there is room for one of these, not for three.
+echo 3 >$parameters/owner_queues
+echo 40 >$parameters/owner_commands
+echo 640 >$parameters/owner_memory
+as 1000 2000 snvme bench "$dev" --rw=read --bs=4k --size=4m --runtime=3600 --iodepth=8 >/dev/null 2>&1 &
+hog=$!
+wait_until has_queues 2
+for _ in 1 2 3; do
+	try "what a user gave back he has again" user_bench --bs=16k --iodepth=24
+done
+kill "$hog"
+wait "$hog" 2>/dev/null
+echo 0 >$parameters/owner_queues
+echo 0 >$parameters/owner_commands
 echo 0 >$parameters/owner_memory
 try "no budget any more" user_bench --iodepth=64 --numjobs=4
 is "the users are gone" "$(cat $seen)" ""
