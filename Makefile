@@ -332,7 +332,8 @@ do-check-guest: all guest-modules $(GUEST_BIN) $(B)/tsc_khz guest-tests
 	@touch $(B)/guest-tests/began
 	$(Q)$(PROVE) -j2 $(GUEST_RUNS) || \
 		{ find $(B)/guest-run -name test.log -newer $(B)/guest-tests/began \
-			-exec grep -a -A 5 '^not ok' {} +; exit 1; }
+			-exec grep -a -A 5 '^not ok' {} +; \
+		find $(B)/guest-run -name failed -newer $(B)/guest-tests/began -exec cat {} +; exit 1; }
 
 # For long: the same as in check-guest, for TORTURE_SECONDS (1800) from SEED on; FUZZ_CALLS (1000000); vssd.ko's
 # SSDs made and removed, and vssd.ko itself, VSSD_TIMES (200).
